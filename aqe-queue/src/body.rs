@@ -1,0 +1,204 @@
+//! What an operation consists of: a future, or a factory that makes one for each attempt.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use pin_project_lite::pin_project;
+
+use crate::context::AttemptContext;
+use crate::error::CancelReason;
+use crate::retry::RetryPolicy;
+
+/// The user's part of an operation: a closure, a future, or a named operation with its handler.
+///
+/// It stays where it was put until it is dropped, so futures in it are pinned in place. The module is private, so
+/// nobody else can implement this, and it can change.
+pub trait Body: Send + 'static {
+    /// What the operation gives when it succeeds.
+    type Value: Send + 'static;
+    /// What it gives when it fails.
+    type Error: Send + 'static;
+    /// What the user handed over, and gets back if it is refused.
+    type Source;
+
+    /// Whether another attempt can be made after [`stop`](Self::stop).
+    const REPEATS: bool;
+
+    /// Whether another attempt may go better. The predicate of an operation is asked as well.
+    fn is_worth_retrying(_error: &Self::Error) -> bool {
+        true
+    }
+
+    /// Begins an attempt. The context is only made if somebody wants it: it costs a reference count.
+    fn start(self: Pin<&mut Self>, context: impl FnOnce() -> AttemptContext);
+
+    /// Carries the attempt on.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Self::Value, Self::Error>>;
+
+    /// Drops the attempt and keeps what the next one needs.
+    fn stop(self: Pin<&mut Self>);
+
+    /// Takes the body apart before it was ever started.
+    fn into_source(self) -> Self::Source;
+}
+
+pin_project! {
+    /// An operation that can be repeated.
+    #[derive(Debug)]
+    pub struct Repeat<F, Fut> {
+        factory: F,
+        #[pin]
+        attempt: Option<Fut>,
+    }
+}
+
+impl<F, Fut> Repeat<F, Fut> {
+    pub(crate) const fn new(factory: F) -> Self {
+        Self {
+            factory,
+            attempt: None,
+        }
+    }
+}
+
+impl<F, Fut, T, E> Body for Repeat<F, Fut>
+where
+    F: FnMut(AttemptContext) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    type Value = T;
+    type Error = E;
+    type Source = F;
+
+    const REPEATS: bool = true;
+
+    fn start(self: Pin<&mut Self>, context: impl FnOnce() -> AttemptContext) {
+        let mut this = self.project();
+        let attempt = (this.factory)(context());
+        this.attempt.set(Some(attempt));
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        match self.project().attempt.as_pin_mut() {
+            Some(attempt) => attempt.poll(cx),
+            // Only polled between `start` and `stop`.
+            None => Poll::Pending,
+        }
+    }
+
+    fn stop(self: Pin<&mut Self>) {
+        self.project().attempt.set(None);
+    }
+
+    fn into_source(self) -> F {
+        self.factory
+    }
+}
+
+pin_project! {
+    /// A future that runs once.
+    #[derive(Debug)]
+    pub struct Once<Fut> {
+        #[pin]
+        future: Fut,
+    }
+}
+
+impl<Fut> Once<Fut> {
+    pub(crate) const fn new(future: Fut) -> Self {
+        Self { future }
+    }
+}
+
+impl<Fut, T, E> Body for Once<Fut>
+where
+    Fut: Future<Output = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    type Value = T;
+    type Error = E;
+    type Source = Fut;
+
+    const REPEATS: bool = false;
+
+    fn start(self: Pin<&mut Self>, _: impl FnOnce() -> AttemptContext) {}
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        self.project().future.poll(cx)
+    }
+
+    fn stop(self: Pin<&mut Self>) {}
+
+    fn into_source(self) -> Fut {
+        self.future
+    }
+}
+
+/// What one operation asks for that differs from the queue's settings.
+pub(crate) struct Overrides<E> {
+    /// `Some(None)` switches the timeout off.
+    pub(crate) timeout: Option<Option<Duration>>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) retry_if: Option<Predicate<E>>,
+}
+
+/// Says whether an error is worth another attempt.
+pub(crate) type Predicate<E> = Box<dyn Fn(&E) -> bool + Send>;
+
+impl<E> Overrides<E> {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.timeout.is_none()
+            && self.deadline.is_none()
+            && self.retry.is_none()
+            && self.retry_if.is_none()
+    }
+}
+
+impl<E> Default for Overrides<E> {
+    fn default() -> Self {
+        Self {
+            timeout: None,
+            deadline: None,
+            retry: None,
+            retry_if: None,
+        }
+    }
+}
+
+impl<E> fmt::Debug for Overrides<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Overrides")
+            .field("timeout", &self.timeout)
+            .field("deadline", &self.deadline)
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How an operation ended, with its value.
+#[derive(Debug)]
+pub(crate) enum Outcome<T, E> {
+    Completed(T),
+    Failed(E),
+    TimedOut(Duration),
+    DeadlineExceeded,
+    Cancelled(CancelReason),
+    Panicked(Box<str>),
+}
+
+/// How an operation ended, for the accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Completed,
+    Failed,
+    TimedOut,
+    DeadlineExceeded,
+    Cancelled(CancelReason),
+    Panicked,
+}

@@ -1,0 +1,751 @@
+//! The one allocation of an operation: its body, then its outcome, and the waker of whoever waits for it.
+//!
+//! A word of state says who may touch what. The *run right* (exclusive access to the stage) is held by at most one
+//! [`Owned`]: it is won by the compare-and-swap that leaves a waiting phase and given up by the one that enters it
+//! again. After [`Owned::publish`] the right belongs to the one [`Receiver`]. The waker's slot is the receiver's while
+//! `WAITER` is clear, and the publisher's from the moment it saw `WAITER` set and the phase not yet done.
+//!
+//! This is the only file of the crate with `unsafe` in it; loom explores its hand-overs (see the tests).
+
+mod header;
+#[cfg(all(loom, test))]
+mod loom_tests;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::ptr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_task::{ArcWake, waker_ref};
+
+use self::header::{
+    DELAYED, DONE, IDLE, NOTIFIED, PHASE, QUEUED, RUNNING, SCHEDULED, SIGNAL, STOP, TIMEOUT, WAITER,
+};
+pub(crate) use self::header::{Header, Stop, Waited};
+use crate::body::{Body, Ending, Outcome, Overrides};
+use crate::context::{AttemptContext, CancelSignal};
+use crate::handle::OnDrop;
+use crate::retry::RetryPolicy;
+use crate::sync::UnsafeCell;
+use crate::sync::atomic::Ordering;
+
+/// An operation without any right to touch its stage.
+pub(crate) type OpRef = Arc<dyn Run>;
+
+/// The queue, as an operation sees it.
+pub(crate) trait Home: Send + Sync + 'static {
+    /// Puts a woken operation into the ready list of the worker that holds it.
+    fn schedule(&self, op: OpRef);
+    /// Accounts for a waiting operation that has been cancelled, and publishes its outcome.
+    fn withdrawn(&self, op: Owned, from: Waited, ending: Ending);
+    /// Returns the cancellation signal of the operation's present attempt.
+    fn signal(&self, op: &OpRef) -> CancelSignal;
+    /// Whether all running operations have been asked to end.
+    fn is_stopping(&self) -> bool;
+    /// Forgets a signal, firing it first if the attempt did not succeed.
+    fn end_signal(&self, id: u64, fire: bool);
+}
+
+/// The settings that hold where an operation says nothing else.
+#[derive(Clone, Debug)]
+pub(crate) struct Defaults {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retry: RetryPolicy,
+}
+
+/// What came of polling an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Pending,
+    Ended(Ending),
+    /// The attempt has been dropped; the next may start after the delay.
+    Retry(Duration),
+}
+
+/// An operation whose types have been forgotten.
+pub(crate) trait Run: Send + Sync + 'static {
+    fn header(&self) -> &Header;
+
+    fn home(&self) -> &dyn Home;
+
+    /// Carries the attempt on, or starts it.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn poll(
+        self: Arc<Self>,
+        start: bool,
+        defaults: &Defaults,
+        chance: &mut fastrand::Rng,
+    ) -> (OpRef, Step);
+
+    /// Drops the attempt because it took too long, and says what is next.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn time_out(&self, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step;
+
+    /// Drops the body and leaves an outcome in its place.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn conclude(&self, stop: Stop);
+
+    /// Returns how long one attempt may take.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn timeout(&self, defaults: &Defaults) -> Option<Duration>;
+
+    /// Empties the waker's slot.
+    ///
+    /// # Safety
+    ///
+    /// The caller made the phase `DONE` and saw `WAITER` in the state it replaced.
+    unsafe fn take_waiter(&self) -> Option<Waker>;
+}
+
+/// An operation whose result types are known.
+pub(crate) trait Join<T, E>: Run {
+    /// Takes the outcome, or leaves a waker.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the operation's one receiver, and has not been given the outcome before.
+    unsafe fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Outcome<T, E>>;
+
+    /// Removes the waker that `poll_outcome` left.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the operation's one receiver.
+    unsafe fn forget_waiter(&self);
+}
+
+/// An operation together with the run right.
+pub(crate) struct Owned(OpRef);
+
+impl Owned {
+    /// Takes an operation out of its level. `None` if a cancellation was first.
+    pub(crate) fn claim(op: OpRef) -> Option<Self> {
+        let claimed = op
+            .header()
+            .update(|state| (state & PHASE == QUEUED).then_some(state | RUNNING));
+        claimed.is_ok().then_some(Self(op))
+    }
+
+    /// Takes a woken operation out of a ready list.
+    pub(crate) fn resume(op: OpRef) -> Option<Self> {
+        let resumed = op
+            .header()
+            .update(|state| (state & PHASE == SCHEDULED).then_some((state & !PHASE) | RUNNING));
+        resumed.is_ok().then_some(Self(op))
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        self.0.header()
+    }
+
+    pub(crate) const fn op(&self) -> &OpRef {
+        &self.0
+    }
+
+    /// Why the operation is to end now, if it is.
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        Stop::from_bits(self.header().state.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn is_over_time(&self) -> bool {
+        self.header().state.load(Ordering::Acquire) & TIMEOUT != 0
+    }
+
+    pub(crate) fn poll(
+        self,
+        start: bool,
+        defaults: &Defaults,
+        chance: &mut fastrand::Rng,
+    ) -> (Self, Step) {
+        if start {
+            let header = self.header();
+            header
+                .attempts
+                .store(header.attempts().saturating_add(1), Ordering::Relaxed);
+        }
+        // SAFETY: `self` is the run right.
+        let (op, step) = unsafe { self.0.poll(start, defaults, chance) };
+        (Self(op), step)
+    }
+
+    pub(crate) fn time_out(&mut self, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step {
+        // SAFETY: `self` is the run right.
+        unsafe { self.0.time_out(defaults, chance) }
+    }
+
+    /// Drops the body and records why.
+    pub(crate) fn conclude(&mut self, stop: Stop) {
+        // SAFETY: `self` is the run right.
+        unsafe { self.0.conclude(stop) }
+    }
+
+    pub(crate) fn timeout(&self, defaults: &Defaults) -> Option<Duration> {
+        // SAFETY: `self` is the run right.
+        unsafe { self.0.timeout(defaults) }
+    }
+
+    /// Lets the operation wait to be woken. Returns it if it is to be scheduled at once, because it was woken, or
+    /// asked to end, while it ran.
+    pub(crate) fn park(self) -> Option<OpRef> {
+        let parked = self.header().update(|state| {
+            let due = state & PHASE == NOTIFIED || state & (STOP | TIMEOUT) != 0;
+            Some((state & !PHASE) | if due { SCHEDULED } else { IDLE })
+        });
+        let before = parked.unwrap_or_else(|state| state);
+        (before & PHASE == NOTIFIED || before & (STOP | TIMEOUT) != 0).then_some(self.0)
+    }
+
+    /// Puts the operation back among those that wait for an attempt, or returns it if it has been asked to end.
+    ///
+    /// The caller ends the attempt's signal, if there is one, once it holds no lock: that wakes tasks.
+    pub(crate) fn requeue(self, delayed: bool) -> Result<(OpRef, HadSignal), Self> {
+        let phase = if delayed { DELAYED } else { QUEUED };
+        let requeued = self.header().update(|state| {
+            (state & STOP == 0).then_some((state & !(PHASE | TIMEOUT | SIGNAL)) | phase)
+        });
+        match requeued {
+            Ok(before) => Ok((self.0, HadSignal(before & SIGNAL != 0))),
+            Err(_) => Err(self),
+        }
+    }
+
+    /// Makes the outcome visible and wakes whoever waits for it.
+    pub(crate) fn publish(self, ending: Ending) {
+        let header = self.header();
+        let before = header.state.fetch_or(DONE, Ordering::AcqRel);
+        if before & SIGNAL != 0 {
+            self.0
+                .home()
+                .end_signal(header.id(), ending != Ending::Completed);
+        }
+        if before & WAITER != 0 {
+            // SAFETY: this call made the phase `DONE`, and `WAITER` was set.
+            if let Some(waiter) = unsafe { self.0.take_waiter() } {
+                waiter.wake();
+            }
+        }
+        // If the handle is gone this drops the outcome, which is user code.
+        swallow(|| drop(self));
+    }
+}
+
+/// Whether the home keeps a signal for the attempt that has just ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HadSignal(pub(crate) bool);
+
+/// Moves an operation whose delay is over from "between attempts" to "queued". `false` if it was cancelled meanwhile.
+pub(crate) fn end_delay(op: &OpRef) -> bool {
+    op.header()
+        .update(|state| (state & PHASE == DELAYED).then_some((state & !PHASE) | QUEUED))
+        .is_ok()
+}
+
+/// Asks an operation to end. Returns whether this call is the one that will end it.
+///
+/// A waiting operation is dropped here and now. One that waits to be woken is scheduled, so that the worker that
+/// has it drops it; one that is being polled is dropped when the poll returns.
+pub(crate) fn stop(op: &OpRef, stop: Stop, only_waiting: bool) -> bool {
+    let stopped = op.header().update(|state| {
+        if state & PHASE == DONE || state & STOP != 0 {
+            return None;
+        }
+        let marked = (state & !PHASE) | stop.bits();
+        match state & PHASE {
+            QUEUED | DELAYED => Some(marked | RUNNING),
+            _ if only_waiting => None,
+            IDLE => Some(marked | SCHEDULED),
+            phase => Some(marked | phase),
+        }
+    });
+    let Ok(before) = stopped else { return false };
+    let from = match before & PHASE {
+        QUEUED => Waited::InLevel,
+        DELAYED => Waited::BetweenAttempts,
+        phase => {
+            if phase == IDLE {
+                op.home().schedule(Arc::clone(op));
+            }
+            return true;
+        }
+    };
+    let mut owned = Owned(Arc::clone(op));
+    owned.conclude(stop);
+    op.home().withdrawn(owned, from, stop.ending());
+    true
+}
+
+/// Takes a waiting operation from all others, for the caller to conclude, account for and publish.
+pub(crate) fn seize(op: &OpRef) -> Option<Owned> {
+    let seized = op.header().update(|state| {
+        matches!(state & PHASE, QUEUED | DELAYED).then_some((state & !PHASE) | RUNNING)
+    });
+    seized.is_ok().then(|| Owned(Arc::clone(op)))
+}
+
+/// Marks the present attempt as over its time. Returns whether the caller is to schedule the operation.
+pub(crate) fn mark_over_time(op: &OpRef) -> bool {
+    let marked = op.header().update(|state| match state & PHASE {
+        IDLE => Some((state & !PHASE) | SCHEDULED | TIMEOUT),
+        RUNNING | NOTIFIED | SCHEDULED => Some(state | TIMEOUT),
+        _ => None,
+    });
+    marked.is_ok_and(|before| before & PHASE == IDLE)
+}
+
+/// The one place where the outcome of an operation can be taken.
+pub(crate) struct Receiver<T: 'static, E: 'static> {
+    op: Arc<dyn Join<T, E>>,
+}
+
+impl<T: 'static, E: 'static> Receiver<T, E> {
+    pub(crate) fn header(&self) -> &Header {
+        self.op.header()
+    }
+
+    pub(crate) fn op(&self) -> OpRef {
+        Arc::<dyn Join<T, E>>::clone(&self.op)
+    }
+
+    /// Takes the outcome, or leaves a waker. Pending for ever once the outcome has been taken.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<T, E>> {
+        if self.header().is_taken() {
+            return Poll::Pending;
+        }
+        // SAFETY: receivers are made once per operation and cannot be cloned, and this one, which alone writes the
+        // mark, has not been given the outcome.
+        let polled = unsafe { self.op.poll_outcome(cx) };
+        if polled.is_ready() {
+            self.header().set_taken();
+        }
+        polled
+    }
+}
+
+impl<T: 'static, E: 'static> Drop for Receiver<T, E> {
+    fn drop(&mut self) {
+        if !self.op.header().is_taken() {
+            // SAFETY: receivers are made once per operation and cannot be cloned.
+            unsafe { self.op.forget_waiter() }
+        }
+    }
+}
+
+enum Stage<B: Body> {
+    Live {
+        body: B,
+        overrides: Option<Box<Overrides<B::Error>>>,
+    },
+    Over(Outcome<B::Value, B::Error>),
+    Taken,
+}
+
+/// One operation.
+pub(crate) struct OpCell<B: Body, H: Home> {
+    header: Header,
+    home: Arc<H>,
+    waiter: UnsafeCell<Option<Waker>>,
+    stage: UnsafeCell<Stage<B>>,
+}
+
+/// An operation that has just been made: from it come one receiver, or what the user handed over again.
+///
+/// It does not name the body's type but only that of its source. A caller's `async` block that held the body's type
+/// across an `await` would not be `Send` in the compiler's eyes: it forgets lifetimes there and can then no longer tell
+/// that a closure returns the future that its signature names.
+pub(crate) struct Fresh<S, T, E, H>(Arc<dyn Prepared<S, T, E, H>>);
+
+/// An operation that nobody but its maker has.
+trait Prepared<S, T, E, H>: Join<T, E> {
+    fn queue(&self) -> &H;
+
+    /// Takes the body apart; `None` if somebody else has the operation.
+    fn into_source(self: Arc<Self>) -> Option<S>;
+}
+
+impl<S: 'static, T: 'static, E: 'static, H: 'static> Fresh<S, T, E, H> {
+    pub(crate) fn new<B>(
+        body: B,
+        overrides: Overrides<E>,
+        level: u8,
+        on_drop: OnDrop,
+        home: Arc<H>,
+    ) -> Self
+    where
+        B: Body<Source = S, Value = T, Error = E>,
+        H: Home,
+    {
+        let header = Header::new(level, overrides.deadline.is_some(), on_drop);
+        let overrides = (!overrides.is_empty()).then(|| Box::new(overrides));
+        Self(Arc::new(OpCell {
+            header,
+            home,
+            waiter: UnsafeCell::new(None),
+            stage: UnsafeCell::new(Stage::Live { body, overrides }),
+        }))
+    }
+
+    /// Returns the queue.
+    pub(crate) fn queue(&self) -> &H {
+        self.0.queue()
+    }
+
+    /// Returns the reference that the queue keeps.
+    pub(crate) fn op(&self) -> OpRef {
+        Arc::<dyn Prepared<S, T, E, H>>::clone(&self.0)
+    }
+
+    pub(crate) fn into_receiver(self) -> Receiver<T, E> {
+        Receiver { op: self.0 }
+    }
+
+    /// Takes what the user handed over back out of an operation that nobody else has.
+    pub(crate) fn into_source(self) -> Option<S> {
+        self.0.into_source()
+    }
+}
+
+impl<B: Body, H: Home> Prepared<B::Source, B::Value, B::Error, H> for OpCell<B, H> {
+    fn queue(&self) -> &H {
+        &self.home
+    }
+
+    fn into_source(self: Arc<Self>) -> Option<B::Source> {
+        let stage = Arc::into_inner(self)?.stage;
+        let stage = stage.with_mut(|stage| {
+            // SAFETY: the cell had no other owner, and an operation that was never in a queue has started no attempt,
+            // so nothing in the body is pinned yet.
+            std::mem::replace(unsafe { &mut *stage }, Stage::Taken)
+        });
+        match stage {
+            Stage::Live { body, .. } => Some(body.into_source()),
+            Stage::Over(_) | Stage::Taken => None,
+        }
+    }
+}
+
+// SAFETY: the stage is reached through a shared reference by the one holder of the run right or, once done, by the one
+// receiver; the waker's slot as described at the top of this file. Both may be on any thread, hence the bounds:
+// `Body` is `Send` and so are its value and error; the predicate in the overrides is `Send`.
+unsafe impl<B: Body, H: Home> Sync for OpCell<B, H> {}
+
+impl<B: Body, H: Home> OpCell<B, H> {
+    /// Replaces the body by an outcome. The body is dropped in place, as a pinned value must be; if that panics, the
+    /// panic ends here, since the outcome is known already and the worker has other operations to run.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn end(&self, outcome: Outcome<B::Value, B::Error>) {
+        self.stage.with_mut(|stage| {
+            // SAFETY: with the run right nobody else reaches the stage. It is dropped once and written again before
+            // anybody can see it: neither statement between the two can unwind.
+            unsafe {
+                swallow(|| ptr::drop_in_place(stage));
+                ptr::write(stage, Stage::Over(outcome));
+            }
+        });
+    }
+
+    /// Calls `act` with the body of a live operation; a panic in it becomes an error.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn with_body<R>(
+        &self,
+        act: impl FnOnce(Pin<&mut B>, Option<&Overrides<B::Error>>) -> R,
+    ) -> Result<R, Box<str>> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: with the run right nobody else reaches the stage.
+            let Stage::Live { body, overrides } = (unsafe { &mut *stage }) else {
+                unreachable!("an operation without a body was given the run right");
+            };
+            // SAFETY: the cell lives in an `Arc` and its stage never moves while it is live: `end` drops it in place,
+            // and `into_body` takes it out only when no attempt has been started.
+            let body = unsafe { Pin::new_unchecked(body) };
+            catch_unwind(AssertUnwindSafe(|| act(body, overrides.as_deref()))).map_err(message_of)
+        })
+    }
+
+    /// Judges what an attempt returned.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn judge(
+        &self,
+        result: Result<B::Value, B::Error>,
+        defaults: &Defaults,
+        chance: &mut fastrand::Rng,
+    ) -> Step {
+        let error = match result {
+            Ok(value) => {
+                // SAFETY: passed on to the caller.
+                unsafe { self.end(Outcome::Completed(value)) };
+                return Step::Ended(Ending::Completed);
+            }
+            Err(error) => error,
+        };
+        // SAFETY: passed on to the caller.
+        let again = unsafe {
+            self.with_body(|body, overrides| {
+                let retry_if = overrides.and_then(|it| it.retry_if.as_ref());
+                let worth_it = B::is_worth_retrying(&error) && retry_if.is_none_or(|it| it(&error));
+                if worth_it {
+                    self.prepare_retry(body, overrides, defaults, chance)
+                } else {
+                    None
+                }
+            })
+        };
+        let (outcome, ending) = match again {
+            Ok(Some(delay)) => {
+                // The error may be the user's last reference to something that panics when dropped.
+                swallow(|| drop(error));
+                return Step::Retry(delay);
+            }
+            Ok(None) => (Outcome::Failed(error), Ending::Failed),
+            Err(message) => {
+                swallow(|| drop(error));
+                (Outcome::Panicked(message), Ending::Panicked)
+            }
+        };
+        // SAFETY: passed on to the caller.
+        unsafe { self.end(outcome) };
+        Step::Ended(ending)
+    }
+
+    /// Drops the attempt and returns the delay before the next, if there is to be one.
+    fn prepare_retry(
+        &self,
+        body: Pin<&mut B>,
+        overrides: Option<&Overrides<B::Error>>,
+        defaults: &Defaults,
+        chance: &mut fastrand::Rng,
+    ) -> Option<Duration> {
+        let policy = overrides
+            .and_then(|it| it.retry.as_ref())
+            .unwrap_or(&defaults.retry);
+        // `attempts` counts those after the first.
+        let attempt = self.header.attempts();
+        if !B::REPEATS || attempt > policy.attempts {
+            return None;
+        }
+        body.stop();
+        Some(policy.delay_after(attempt, chance.f64()))
+    }
+}
+
+impl<B: Body, H: Home> Run for OpCell<B, H> {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn home(&self) -> &dyn Home {
+        &*self.home
+    }
+
+    unsafe fn poll(
+        self: Arc<Self>,
+        start: bool,
+        defaults: &Defaults,
+        chance: &mut fastrand::Rng,
+    ) -> (OpRef, Step) {
+        let polled = {
+            let waker = waker_ref(&self);
+            let mut cx = Context::from_waker(&waker);
+            let context = || AttemptContext::new(Arc::<Self>::clone(&self), self.header.attempts());
+            // SAFETY: passed on to the caller.
+            unsafe {
+                self.with_body(|mut body, _| {
+                    if start {
+                        body.as_mut().start(context);
+                    }
+                    body.poll(&mut cx)
+                })
+            }
+        };
+        let step = match polled {
+            Ok(Poll::Pending) => Step::Pending,
+            // SAFETY: passed on to the caller.
+            Ok(Poll::Ready(result)) => unsafe { self.judge(result, defaults, chance) },
+            Err(message) => {
+                // SAFETY: passed on to the caller.
+                unsafe { self.end(Outcome::Panicked(message)) };
+                Step::Ended(Ending::Panicked)
+            }
+        };
+        (self, step)
+    }
+
+    unsafe fn time_out(&self, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step {
+        // SAFETY: passed on to the caller.
+        let again = unsafe {
+            self.with_body(|body, overrides| {
+                let timeout = overrides
+                    .and_then(|it| it.timeout)
+                    .unwrap_or(defaults.timeout);
+                (
+                    self.prepare_retry(body, overrides, defaults, chance),
+                    timeout,
+                )
+            })
+        };
+        let (outcome, ending) = match again {
+            Ok((Some(delay), _)) => return Step::Retry(delay),
+            Ok((None, timeout)) => (
+                Outcome::TimedOut(timeout.unwrap_or_default()),
+                Ending::TimedOut,
+            ),
+            Err(message) => (Outcome::Panicked(message), Ending::Panicked),
+        };
+        // SAFETY: passed on to the caller.
+        unsafe { self.end(outcome) };
+        Step::Ended(ending)
+    }
+
+    unsafe fn conclude(&self, stop: Stop) {
+        let outcome = match stop {
+            Stop::Cancel(reason) => Outcome::Cancelled(reason),
+            Stop::Deadline => Outcome::DeadlineExceeded,
+        };
+        // SAFETY: passed on to the caller.
+        unsafe { self.end(outcome) }
+    }
+
+    unsafe fn timeout(&self, defaults: &Defaults) -> Option<Duration> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: with the run right nobody else reaches the stage.
+            match unsafe { &*stage } {
+                Stage::Live {
+                    overrides: Some(overrides),
+                    ..
+                } => overrides.timeout.unwrap_or(defaults.timeout),
+                _ => defaults.timeout,
+            }
+        })
+    }
+
+    unsafe fn take_waiter(&self) -> Option<Waker> {
+        // SAFETY: the slot is the publisher's, which the caller is: the receiver sees `DONE` before it would touch it.
+        self.waiter.with_mut(|slot| unsafe { (*slot).take() })
+    }
+}
+
+impl<B: Body, H: Home> Join<B::Value, B::Error> for OpCell<B, H> {
+    unsafe fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Outcome<B::Value, B::Error>> {
+        let mut state = self.header.state.load(Ordering::Acquire);
+        if state & PHASE != DONE && state & WAITER != 0 {
+            // Takes the slot back. If the operation is done by now its publisher may be reading the slot.
+            state = self.header.state.fetch_and(!WAITER, Ordering::AcqRel);
+        }
+        if state & PHASE != DONE {
+            self.waiter.with_mut(|slot| {
+                // SAFETY: `WAITER` is clear, so the slot is the receiver's, which the caller is.
+                let slot = unsafe { &mut *slot };
+                if !slot
+                    .as_ref()
+                    .is_some_and(|waiter| waiter.will_wake(cx.waker()))
+                {
+                    *slot = Some(cx.waker().clone());
+                }
+            });
+            // Release makes the waker visible to the publisher; acquire is for the outcome, if it is there.
+            state = self.header.state.fetch_or(WAITER, Ordering::AcqRel);
+        }
+        if state & PHASE != DONE {
+            return Poll::Pending;
+        }
+        let stage = self.stage.with_mut(|stage| {
+            // SAFETY: the phase is `DONE`, so the stage is the receiver's. An outcome is not pinned.
+            std::mem::replace(unsafe { &mut *stage }, Stage::Taken)
+        });
+        match stage {
+            Stage::Over(outcome) => Poll::Ready(outcome),
+            Stage::Live { .. } | Stage::Taken => {
+                unreachable!("a finished operation has no outcome")
+            }
+        }
+    }
+
+    unsafe fn forget_waiter(&self) {
+        if self.header.state.load(Ordering::Relaxed) & WAITER == 0 {
+            return;
+        }
+        let before = self.header.state.fetch_and(!WAITER, Ordering::AcqRel);
+        if before & PHASE != DONE {
+            // SAFETY: `WAITER` is clear again and was cleared before the end, so the slot is the receiver's.
+            drop(self.waiter.with_mut(|slot| unsafe { (*slot).take() }));
+        }
+    }
+}
+
+impl<B: Body, H: Home> ArcWake for OpCell<B, H> {
+    fn wake_by_ref(op: &Arc<Self>) {
+        let woken = op.header.update(|state| match state & PHASE {
+            IDLE => Some((state & !PHASE) | SCHEDULED),
+            RUNNING => Some((state & !PHASE) | NOTIFIED),
+            // Wakers outlive attempts: one that comes late has nothing to wake.
+            _ => None,
+        });
+        if woken.is_ok_and(|before| before & PHASE == IDLE) {
+            op.home.schedule(Arc::<Self>::clone(op));
+        }
+    }
+}
+
+impl fmt::Debug for Owned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Owned").field(&self.header().id()).finish()
+    }
+}
+
+/// Runs user code whose panic has nobody to go to.
+fn swallow(act: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(act)) {
+        drop(message_of(panic));
+    }
+}
+
+/// Returns the text of a panic.
+fn message_of(panic: Box<dyn Any + Send>) -> Box<str> {
+    let message = if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).into()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.as_str().into()
+    } else {
+        "the panic carried no text".into()
+    };
+    discard(panic);
+    message
+}
+
+/// Drops what a panic carried. That may panic again, with something that may do so in turn: what is left after a few
+/// rounds is not worth a worker, and is leaked.
+pub(crate) fn discard(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..4 {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(next) => payload = next,
+        }
+    }
+    std::mem::forget(payload);
+}

@@ -1,0 +1,279 @@
+//! From a closure to an operation in the queue.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::body::{Body, Overrides};
+use crate::cell::{Fresh, OpRef};
+use crate::error::SubmitError;
+use crate::handle::{OnDrop, OperationHandle};
+use crate::priority::Priority;
+use crate::retry::RetryPolicy;
+use crate::shared::{Link, Room, Shared, clock};
+use crate::state::Refusal;
+
+/// An operation on its way into a queue: set what differs from the queue's settings, then
+/// [`submit`](Self::submit) it, or simply await it, which is the same.
+#[must_use = "nothing is queued before `submit`, `try_submit` or `.await`"]
+pub struct Submission<B: Body> {
+    link: Arc<Link>,
+    body: B,
+    priority: Priority,
+    overrides: Overrides<B::Error>,
+    on_drop: OnDrop,
+    /// The names that are registered, if the operation's is not one of them.
+    unknown: Option<(Cow<'static, str>, Vec<&'static str>)>,
+}
+
+impl<B: Body> Submission<B> {
+    pub(crate) fn new(link: Arc<Link>, body: B) -> Self {
+        let on_drop = link.shared.config.on_drop;
+        Self {
+            link,
+            body,
+            priority: Priority::default(),
+            overrides: Overrides::default(),
+            on_drop,
+            unknown: None,
+        }
+    }
+
+    pub(crate) fn unknown(mut self, name: Cow<'static, str>, known: Vec<&'static str>) -> Self {
+        self.unknown = Some((name, known));
+        self
+    }
+
+    /// Sets the urgency; [`Priority::Medium`] otherwise.
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets how long one attempt may take; `None` for as long as it likes. A timeout of zero is over at the first
+    /// moment in which the operation waits for anything.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.overrides.timeout = Some(timeout.into());
+        self
+    }
+
+    /// Sets when the whole operation must be over, including its time in the queue and all its attempts.
+    pub const fn deadline(mut self, deadline: Instant) -> Self {
+        self.overrides.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets how long the whole operation may take from now on.
+    pub fn deadline_in(mut self, duration: Duration) -> Self {
+        // A deadline beyond what the clock can count is none.
+        self.overrides.deadline = clock().checked_add(duration);
+        self
+    }
+
+    /// Sets how often and after which delays failed and timed-out attempts are repeated.
+    pub const fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.overrides.retry = Some(policy);
+        self
+    }
+
+    /// Sets which errors are worth another attempt; otherwise all of them are. Timeouts are not asked about.
+    pub fn retry_if(mut self, is_worth_it: impl Fn(&B::Error) -> bool + Send + 'static) -> Self {
+        self.overrides.retry_if = Some(Box::new(is_worth_it));
+        self
+    }
+
+    /// Sets what dropping the handle does.
+    pub const fn on_drop(mut self, policy: OnDrop) -> Self {
+        self.on_drop = policy;
+        self
+    }
+
+    /// Queues the operation, if there is room.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Full`], [`SubmitError::Closed`], [`SubmitError::NoSuchLevel`] and, for named operations,
+    /// [`SubmitError::Unknown`]. All of them hand the operation back.
+    pub fn try_submit(self) -> Submitted<B::Source, B::Value, B::Error> {
+        let pending = self.check()?;
+        match pending.shared().push(pending.fresh.op(), pending.deadline) {
+            Ok(()) => Ok(pending.into_handle()),
+            Err((refusal, op)) => Err(pending.refused(refusal, op)),
+        }
+    }
+
+    /// Queues the operation, waiting for room if the queue is full. Those who wait are served in the order in which
+    /// they came.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_submit`](Self::try_submit), except that it is never full.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is ready, the operation has not been queued and is dropped with it.
+    pub fn submit(self) -> Submit<B::Source, B::Value, B::Error> {
+        let state = match self.check() {
+            Ok(pending) => SubmitState::New(pending),
+            Err(error) => SubmitState::Refused(error),
+        };
+        Submit {
+            state,
+            ticket: None,
+        }
+    }
+
+    fn check(self) -> Checked<B> {
+        if let Some((name, known)) = self.unknown {
+            return Err(SubmitError::Unknown {
+                operation: self.body.into_source(),
+                name,
+                known,
+            });
+        }
+        let levels = self.link.shared.config.priority_levels;
+        let Some(level) = self.priority.level(levels) else {
+            // Only a number can be out of range.
+            let Priority::Level(level) = self.priority else {
+                unreachable!("a named priority has no level")
+            };
+            return Err(SubmitError::NoSuchLevel {
+                operation: self.body.into_source(),
+                level,
+                levels,
+            });
+        };
+        Ok(Pending {
+            deadline: self.overrides.deadline,
+            fresh: Fresh::new(self.body, self.overrides, level, self.on_drop, self.link),
+        })
+    }
+}
+
+/// What comes of submitting: a handle, or the operation again.
+pub type Submitted<S, T, E> = Result<OperationHandle<T, E>, SubmitError<S>>;
+
+/// `submission.await` is `submission.submit().await`.
+impl<B: Body> IntoFuture for Submission<B> {
+    type Output = Submitted<B::Source, B::Value, B::Error>;
+    type IntoFuture = Submit<B::Source, B::Value, B::Error>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.submit()
+    }
+}
+
+impl<B: Body> fmt::Debug for Submission<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submission")
+            .field("priority", &self.priority)
+            .field("overrides", &self.overrides)
+            .field("on_drop", &self.on_drop)
+            .finish_non_exhaustive()
+    }
+}
+
+type Checked<B> = Result<
+    Pending<<B as Body>::Source, <B as Body>::Value, <B as Body>::Error>,
+    SubmitError<<B as Body>::Source>,
+>;
+
+/// Everything has been checked but whether there is room.
+struct Pending<S, T, E> {
+    fresh: Fresh<S, T, E, Link>,
+    deadline: Option<Instant>,
+}
+
+impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
+    fn shared(&self) -> &Shared {
+        &self.fresh.queue().shared
+    }
+
+    fn into_handle(self) -> OperationHandle<T, E> {
+        OperationHandle::new(self.fresh.into_receiver())
+    }
+
+    fn refused(self, refusal: Refusal, op: OpRef) -> SubmitError<S> {
+        drop(op);
+        let Some(source) = self.fresh.into_source() else {
+            unreachable!("the queue kept an operation that it refused");
+        };
+        match refusal {
+            Refusal::Full => SubmitError::Full(source),
+            Refusal::Closed => SubmitError::Closed(source),
+        }
+    }
+}
+
+/// The future of [`Submission::submit`].
+#[must_use = "nothing is queued before this is awaited"]
+pub struct Submit<S: 'static, T: 'static, E: 'static> {
+    state: SubmitState<S, T, E>,
+    ticket: Option<u64>,
+}
+
+enum SubmitState<S, T, E> {
+    Refused(SubmitError<S>),
+    New(Pending<S, T, E>),
+    Waiting(Pending<S, T, E>),
+    Done,
+}
+
+impl<S: 'static, T: 'static, E: 'static> Future for Submit<S, T, E> {
+    type Output = Submitted<S, T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let pending = match std::mem::replace(&mut this.state, SubmitState::Done) {
+            SubmitState::Refused(error) => return Poll::Ready(Err(error)),
+            SubmitState::New(pending) => {
+                match pending.shared().push(pending.fresh.op(), pending.deadline) {
+                    Ok(()) => return Poll::Ready(Ok(pending.into_handle())),
+                    Err((Refusal::Closed, op)) => {
+                        return Poll::Ready(Err(pending.refused(Refusal::Closed, op)));
+                    }
+                    Err((Refusal::Full, _)) => pending,
+                }
+            }
+            SubmitState::Waiting(pending) => pending,
+            SubmitState::Done => return Poll::Pending,
+        };
+        let pushed = match pending.shared().wait_for_room(&mut this.ticket, cx.waker()) {
+            Ok(Room::Wait) => {
+                this.state = SubmitState::Waiting(pending);
+                return Poll::Pending;
+            }
+            Ok(Room::Reserved) => pending
+                .shared()
+                .push_reserved(pending.fresh.op(), pending.deadline),
+            Err(refusal) => Err((refusal, pending.fresh.op())),
+        };
+        Poll::Ready(match pushed {
+            Ok(()) => Ok(pending.into_handle()),
+            Err((refusal, op)) => Err(pending.refused(refusal, op)),
+        })
+    }
+}
+
+/// The body of an operation that has not been queued is not pinned: nothing has been started.
+impl<S: 'static, T: 'static, E: 'static> Unpin for Submit<S, T, E> {}
+
+impl<S: 'static, T: 'static, E: 'static> Drop for Submit<S, T, E> {
+    fn drop(&mut self) {
+        if let (Some(ticket), SubmitState::Waiting(pending)) = (self.ticket, &self.state) {
+            pending.shared().stop_waiting_for_room(ticket);
+        }
+    }
+}
+
+impl<S: 'static, T: 'static, E: 'static> fmt::Debug for Submit<S, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submit")
+            .field("is_waiting", &self.ticket.is_some())
+            .finish_non_exhaustive()
+    }
+}

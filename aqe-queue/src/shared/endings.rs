@@ -1,0 +1,385 @@
+//! How operations end: of themselves, by cancellation, with the queue, or with a worker.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use super::{Core, Shared, clock};
+use crate::body::Ending;
+use crate::cell::{self, Home, OpRef, Owned, Run, Stop, Waited};
+use crate::context::CancelSignal;
+use crate::error::CancelReason;
+use crate::events::Event;
+use crate::handle::OperationId;
+use crate::seat::{Done, Next};
+use crate::state::{Tick, Waiting};
+
+impl Shared {
+    /// Accounts for attempts that are over, makes outcomes visible, and leaves `done` empty. `act` runs under the same
+    /// lock, after the accounts. `mean` is the run time, in nanoseconds, of those that ended on their first poll.
+    pub(crate) fn settle<R>(
+        &self,
+        done: &mut Vec<Done>,
+        mean: u64,
+        now: Instant,
+        act: impl FnOnce(&mut Core) -> R,
+    ) -> R {
+        let retries: Vec<Done> = done
+            .extract_if(.., |done| matches!(done.next, Next::Retry(_)))
+            .collect();
+        let ended = done.len();
+        if ended > 0 {
+            // Raised before the accounts, so that nobody finds the queue quiet while outcomes are still hidden.
+            self.publishing.fetch_add(ended, Ordering::AcqRel);
+        }
+        let mut leftovers = Leftovers::default();
+        let result = self.with_core(|core| {
+            let tick = self.epoch.tick(now);
+            for done in done.iter() {
+                let Next::End(ending) = done.next else {
+                    continue;
+                };
+                let header = done.owned.header();
+                let ran = done.since.map_or(mean, |since| tick.saturating_sub(since));
+                core.state.settle(ending, header.has_deadline(), ran);
+                core.note_cut(header.id(), ending);
+            }
+            if ended > 0 {
+                core.state.finished(ended as u64, now);
+            }
+            for retry in retries {
+                core.requeue(retry, now, &mut leftovers);
+            }
+            act(core)
+        });
+        for done in done.drain(..) {
+            if let Next::End(ending) = done.next {
+                self.publish(done.owned, ending);
+            }
+        }
+        self.published(ended);
+        if !leftovers.is_empty() {
+            self.finish_leftovers(leftovers, now);
+        }
+        result
+    }
+
+    fn finish_leftovers(&self, leftovers: Leftovers, now: Instant) {
+        for id in leftovers.signals {
+            self.end_signal(id, true);
+        }
+        let mut done: Vec<Done> = leftovers
+            .stopped
+            .into_iter()
+            .map(|(owned, since)| Done::stopped(owned, since))
+            .collect();
+        if !done.is_empty() {
+            self.settle(&mut done, 0, now, |_| ());
+        }
+    }
+
+    /// Tells an event to whoever listens.
+    pub(crate) fn emit(&self, event: Event) {
+        if self.hooks.are_used() {
+            self.hooks.emit(event);
+        }
+    }
+
+    fn publish(&self, owned: Owned, ending: Ending) {
+        let header = owned.header();
+        let (id, attempts) = (OperationId::new(header.id()), header.attempts());
+        self.emit(Event::Ended {
+            id,
+            how: ending.into(),
+            attempts,
+        });
+        owned.publish(ending);
+    }
+
+    fn published(&self, outcomes: usize) {
+        if outcomes == 0 {
+            return;
+        }
+        // The last to publish looks whether all is quiet now; `may_be_quiet` spares it the lock when it cannot be.
+        // It was written before the count that this call brings to zero was raised, or by somebody who raised it too.
+        if self.publishing.fetch_sub(outcomes, Ordering::AcqRel) == outcomes
+            && self.may_be_quiet.load(Ordering::Relaxed)
+        {
+            self.with_core(|_| ());
+        }
+    }
+
+    /// Cancels everything that waits. Returns how many operations that were.
+    pub(crate) fn clear(&self, reason: CancelReason) -> usize {
+        let ending = Ending::Cancelled(reason);
+        let mut seized = Vec::new();
+        self.publishing.fetch_add(1, Ordering::AcqRel);
+        let count = self.with_core(|core| {
+            let Core { state, cut, .. } = core;
+            state.clear(ending, |op, _| {
+                let Some(owned) = cell::seize(op) else {
+                    return false;
+                };
+                if reason == CancelReason::Shutdown {
+                    cut.push(OperationId::new(op.header().id()));
+                }
+                seized.push(owned);
+                true
+            })
+        });
+        for mut owned in seized {
+            owned.conclude(Stop::Cancel(reason));
+            self.publish(owned, ending);
+        }
+        self.published(1);
+        count
+    }
+
+    /// Cancels one operation by its number. A search: use a handle or a canceller where there is one.
+    pub(crate) fn cancel(&self, id: OperationId) -> bool {
+        let is_it = |op: &OpRef| op.header().id() == id.get();
+        let mut found = self.with_core(|core| core.state.find_waiting(is_it));
+        for seat in &self.seats {
+            found = found.or_else(|| seat.local.lock().find(is_it));
+        }
+        found.is_some_and(|op| cell::stop(&op, Stop::Cancel(CancelReason::Asked), false))
+    }
+
+    /// Accepts nothing more. With `end`, retries are not made any more either.
+    pub(crate) fn close(&self, end: bool) {
+        // With the inbox locked: nothing arrives once its room has been taken away.
+        self.with_door(|core, _| {
+            core.state.close();
+            core.ending |= end;
+        });
+    }
+
+    /// Tells running operations that they should come to an end.
+    pub(crate) fn ask_to_stop(&self) {
+        // Release: pairs with the acquire of whoever sees the flag.
+        self.stopping.store(true, Ordering::Release);
+        let signals: Vec<CancelSignal> = self.signals.lock().values().cloned().collect();
+        signals.iter().for_each(CancelSignal::fire);
+    }
+
+    /// Cancels everything that runs, as soon as its present poll is over.
+    pub(crate) fn abort(&self) {
+        for seat in &self.seats {
+            let (fresh, running) = {
+                let mut local = seat.local.lock();
+                local.aborting = true;
+                (std::mem::take(&mut local.fresh), local.running())
+            };
+            for op in running {
+                cell::stop(&op, Stop::Cancel(CancelReason::Shutdown), false);
+            }
+            let mut done = fresh
+                .into_iter()
+                .map(|taken| Done::stopped(taken.claimed, None))
+                .collect();
+            self.settle(&mut done, 0, clock(), |_| ());
+        }
+    }
+
+    /// The last handle of the queue is gone: what waits is cancelled, what runs goes on.
+    pub(crate) fn disown(&self) {
+        self.close(true);
+        self.clear(CancelReason::Shutdown);
+    }
+
+    /// A worker has been dropped, and with it the thread that would have polled what it holds.
+    pub(crate) fn abandon(&self, worker: usize) {
+        let is_last = self.with_core(|core| {
+            core.workers = core.workers.saturating_sub(1);
+            core.alive &= !(1 << worker);
+            core.wake(worker);
+            core.workers == 0
+        });
+        let (mut done, fresh, ready, running) = {
+            let mut local = self.seats[worker].local.lock();
+            local.gone = true;
+            let (done, fresh) = (
+                std::mem::take(&mut local.done),
+                std::mem::take(&mut local.fresh),
+            );
+            (
+                done,
+                fresh,
+                std::mem::take(&mut local.ready),
+                local.running(),
+            )
+        };
+        done.extend(
+            fresh
+                .into_iter()
+                .map(|taken| Done::stopped(taken.claimed, None)),
+        );
+        self.settle(&mut done, 0, clock(), |_| ());
+        for op in ready {
+            self.end_orphan(op);
+        }
+        for op in running {
+            cell::stop(&op, Stop::Cancel(CancelReason::Shutdown), false);
+        }
+        if is_last {
+            self.disown();
+        }
+    }
+
+    /// Ends an operation whose worker is gone.
+    fn end_orphan(&self, op: OpRef) {
+        let Some(owned) = Owned::resume(op) else {
+            return;
+        };
+        let since = self.leave_home(&owned);
+        self.settle(&mut vec![Done::stopped(owned, since)], 0, clock(), |_| ());
+    }
+
+    /// Takes an operation out of the table of the worker that holds it. Returns since when it was there.
+    pub(crate) fn leave_home(&self, owned: &Owned) -> Option<Tick> {
+        let (seat, slot) = owned.header().home()?;
+        let removed = self.seats[seat].local.lock().slots.remove(slot);
+        owned.header().leave_home();
+        removed.map(|slot| slot.since)
+    }
+}
+
+impl Core {
+    /// Queues the next attempt of an operation, unless it is to end instead.
+    fn requeue(&mut self, retry: Done, now: Instant, leftovers: &mut Leftovers) {
+        let Next::Retry(delay) = retry.next else {
+            return;
+        };
+        if self.ending {
+            leftovers.stopped.push((retry.owned, retry.since));
+            return;
+        }
+        let (level, id) = (retry.owned.header().level(), retry.owned.header().id());
+        match retry.owned.requeue(!delay.is_zero()) {
+            Ok((op, had_signal)) => {
+                if had_signal.0 {
+                    leftovers.signals.push(id);
+                }
+                self.state.retry(op, level, delay, now);
+            }
+            Err(owned) => leftovers.stopped.push((owned, retry.since)),
+        }
+    }
+}
+
+/// What came up under the lock and is to be done without it.
+#[derive(Default)]
+struct Leftovers {
+    /// Operations that were to be tried again and are to end instead, and since when they ran.
+    stopped: Vec<(Owned, Option<Tick>)>,
+    /// Operations whose attempt's signal is to be fired.
+    signals: Vec<u64>,
+}
+
+impl Leftovers {
+    fn is_empty(&self) -> bool {
+        self.stopped.is_empty() && self.signals.is_empty()
+    }
+}
+
+/// One per handle of the queue, so that handles on different threads do not fight for one reference count.
+pub(crate) struct Link {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Home for Link {
+    fn schedule(&self, op: OpRef) {
+        let seat = &self.shared.seats[op.header().seat()];
+        let waker = {
+            let mut local = seat.local.lock();
+            if local.gone {
+                drop(local);
+                return self.shared.end_orphan(op);
+            }
+            local.ready.push_back(op);
+            local.unpark()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn withdrawn(&self, op: Owned, from: Waited, ending: Ending) {
+        let shared = &*self.shared;
+        shared.publishing.fetch_add(1, Ordering::AcqRel);
+        shared.with_core(|core| {
+            let header = op.header();
+            core.state
+                .withdraw(from, header.level(), ending, header.has_deadline());
+            core.note_cut(header.id(), ending);
+        });
+        shared.publish(op, ending);
+        shared.published(1);
+    }
+
+    fn signal(&self, op: &OpRef) -> CancelSignal {
+        let header = op.header();
+        let mut signals = self.shared.signals.lock();
+        // Under the lock: whoever ends the attempt and finds the mark waits for the signal to be in the table.
+        if !header.keep_signal() {
+            return CancelSignal::fired();
+        }
+        signals
+            .entry(header.id())
+            .or_insert_with(CancelSignal::new)
+            .clone()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::Acquire)
+    }
+
+    fn end_signal(&self, id: u64, fire: bool) {
+        self.shared.end_signal(id, fire);
+    }
+}
+
+impl Shared {
+    fn end_signal(&self, id: u64, fire: bool) {
+        let signal = self.signals.lock().remove(&id);
+        if let Some(signal) = signal
+            && fire
+        {
+            signal.fire();
+        }
+    }
+}
+
+/// What the state machine needs to know of an operation.
+impl Waiting for OpRef {
+    type Claimed = Owned;
+    type Weak = Weak<dyn Run>;
+
+    fn claim(self) -> Option<Owned> {
+        Owned::claim(self)
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.header().is_waiting()
+    }
+
+    fn end_delay(&self) -> bool {
+        cell::end_delay(self)
+    }
+
+    fn has_deadline(&self) -> bool {
+        self.header().has_deadline()
+    }
+
+    fn downgrade(&self) -> Self::Weak {
+        Arc::downgrade(self)
+    }
+
+    fn upgrade(weak: &Self::Weak) -> Option<Self> {
+        weak.upgrade()
+    }
+
+    fn is_gone(weak: &Self::Weak) -> bool {
+        weak.strong_count() == 0
+    }
+}

@@ -1,0 +1,269 @@
+//! How operations come in, and how submitters wait for room.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::{Core, Shared, clock};
+use crate::body::Ending;
+use crate::cell::OpRef;
+use crate::error::CancelReason;
+use crate::events::Event;
+use crate::handle::OperationId;
+use crate::state::{Refusal, Tick};
+
+/// Where operations arrive. On cache lines of its own: it is what producers fight for.
+#[repr(align(128))]
+pub(super) struct Inbox {
+    pub(super) door: Mutex<Door>,
+    /// Which levels the arrivals are of. Written under the lock of `door`; read relaxed, as a hint.
+    pub(super) levels: AtomicU64,
+}
+
+pub(super) struct Door {
+    pub(super) arrivals: Vec<Arrival>,
+    /// When the first of them came, which is taken to be the time of all: they wait here for a moment only, and a
+    /// clock reading for each would cost as much as the rest.
+    pub(super) since: Tick,
+    /// How many more may come in without looking at the core. What a worker has freed since is not counted, so it
+    /// runs out early, and then somebody looks.
+    pub(super) room: usize,
+    /// No worker is awake to find an arrival: it must be taken through the core, which wakes one.
+    pub(super) rouses: bool,
+    pub(super) next_id: u64,
+}
+
+pub(super) struct Arrival {
+    pub(super) op: OpRef,
+    pub(super) since: Tick,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        let door = Door {
+            arrivals: Vec::new(),
+            since: 0,
+            room: 0,
+            rouses: false,
+            next_id: 1,
+        };
+        Self {
+            door: Mutex::new(door),
+            levels: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn note(&self, level: u8) {
+        let levels = self.levels.load(Ordering::Relaxed);
+        if levels & (1 << level) == 0 {
+            self.levels.store(levels | 1 << level, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Door {
+    pub(super) fn assign_id(&mut self, op: &OpRef) {
+        op.header().set_id(self.next_id);
+        self.next_id += 1;
+    }
+}
+
+/// Submitters that wait for room, in the order in which they came.
+#[derive(Default)]
+pub(super) struct Blocked {
+    pub(super) next: u64,
+    pub(super) waiting: BTreeMap<u64, Waker>,
+}
+
+/// Whether there is room for a submitter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Reserved,
+    Wait,
+}
+
+/// How many arrivals a buffer keeps room for.
+const KEEP: usize = 4_096;
+
+impl Core {
+    /// Room that becomes free is reserved for those who wait for it before the lock is released (`admit_blocked`), so
+    /// there is none for a newcomer while somebody waits.
+    pub(super) const fn admissible(&mut self) -> Result<(), Refusal> {
+        self.state.admissible()
+    }
+
+    /// Takes in what has arrived.
+    pub(super) fn absorb(&mut self, inbox: &Inbox, door: &mut Door) {
+        std::mem::swap(&mut self.arrivals, &mut door.arrivals);
+        inbox.levels.store(0, Ordering::Relaxed);
+        for Arrival { op, since } in self.arrivals.drain(..) {
+            let level = op.header().level();
+            self.state.enqueue(op, level, since);
+        }
+        // A burst's memory is given back.
+        self.arrivals.shrink_to(KEEP);
+    }
+
+    /// Whether somebody has to be woken for an operation that comes now.
+    pub(super) const fn rouses(&self) -> bool {
+        // A worker that has not been polled yet looks for itself when it is.
+        self.alive != 0 && self.alive == self.idle && self.state.has_slot()
+    }
+
+    /// Gives room to those that wait for it.
+    pub(super) fn admit_blocked(&mut self, wakers: &mut Vec<Waker>) {
+        if self.state.is_closed() {
+            wakers.extend(std::mem::take(&mut self.blocked.waiting).into_values());
+            return;
+        }
+        while self.state.room() > 0
+            && let Some((_, waker)) = self.blocked.waiting.pop_first()
+        {
+            self.state.reserve();
+            wakers.push(waker);
+        }
+    }
+}
+
+impl Shared {
+    /// Queues an operation, or hands it back.
+    pub(crate) fn push(
+        &self,
+        op: OpRef,
+        deadline: Option<Instant>,
+    ) -> Result<(), (Refusal, OpRef)> {
+        if self.hooks.are_used() {
+            // With somebody listening the place is reserved first, so that "submitted" is told before "started".
+            let admitted =
+                self.with_door(|core, _| core.admissible().map(|()| core.state.reserve()));
+            return match admitted {
+                Ok(()) => self.push_reserved(op, deadline),
+                Err(refusal) => Err((refusal, op)),
+            };
+        }
+        let mut door = self.inbox.door.lock();
+        if door.room > 0 && !door.rouses && deadline.is_none() {
+            if door.arrivals.is_empty() {
+                door.since = self.epoch.tick(clock());
+            }
+            let since = door.since;
+            door.room -= 1;
+            door.assign_id(&op);
+            self.inbox.note(op.header().level());
+            door.arrivals.push(Arrival { op, since });
+            return Ok(());
+        }
+        drop(door);
+        self.admit(op, deadline, Core::admissible)
+    }
+
+    /// Queues an operation for which a place is reserved. It is refused only if the queue has been closed since.
+    pub(crate) fn push_reserved(
+        &self,
+        op: OpRef,
+        deadline: Option<Instant>,
+    ) -> Result<(), (Refusal, OpRef)> {
+        let header = op.header();
+        let told = self.hooks.are_used();
+        if told {
+            self.inbox.door.lock().assign_id(&op);
+            self.hooks.emit(Event::Submitted {
+                id: OperationId::new(header.id()),
+                level: header.level(),
+            });
+        }
+        let pushed = self.admit(op, deadline, |core| {
+            core.state.unreserve();
+            if core.state.is_closed() {
+                Err(Refusal::Closed)
+            } else {
+                Ok(())
+            }
+        });
+        if told && let Err((_, op)) = &pushed {
+            let how = Ending::Cancelled(CancelReason::Shutdown).into();
+            self.hooks.emit(Event::Ended {
+                id: OperationId::new(op.header().id()),
+                how,
+                attempts: 0,
+            });
+        }
+        pushed
+    }
+
+    /// Queues an operation through the core, if `may` allows it.
+    fn admit(
+        &self,
+        op: OpRef,
+        deadline: Option<Instant>,
+        may: impl FnOnce(&mut Core) -> Result<(), Refusal>,
+    ) -> Result<(), (Refusal, OpRef)> {
+        let since = self.epoch.tick(clock());
+        self.with_door(|core, door| {
+            if let Err(refusal) = may(core) {
+                return Err((refusal, op));
+            }
+            let header = op.header();
+            if header.id() == 0 {
+                door.assign_id(&op);
+            }
+            if let Some(deadline) = deadline {
+                core.state.set_deadline(&op, deadline);
+            }
+            let level = header.level();
+            core.state.enqueue(op, level, since);
+            Ok(())
+        })
+    }
+
+    /// Reserves a place, or waits for one in the order of arrival. `ticket` is the caller's place in that order.
+    pub(crate) fn wait_for_room(
+        &self,
+        ticket: &mut Option<u64>,
+        waker: &Waker,
+    ) -> Result<Room, Refusal> {
+        self.with_core(|core| {
+            let Some(number) = *ticket else {
+                return match core.admissible() {
+                    Ok(()) => {
+                        core.state.reserve();
+                        Ok(Room::Reserved)
+                    }
+                    Err(Refusal::Closed) => Err(Refusal::Closed),
+                    Err(Refusal::Full) => {
+                        let number = core.blocked.next;
+                        core.blocked.next += 1;
+                        core.blocked.waiting.insert(number, waker.clone());
+                        *ticket = Some(number);
+                        Ok(Room::Wait)
+                    }
+                };
+            };
+            if core.state.is_closed() {
+                *ticket = None;
+                return Err(Refusal::Closed);
+            }
+            if let Some(waiting) = core.blocked.waiting.get_mut(&number) {
+                if !waiting.will_wake(waker) {
+                    *waiting = waker.clone();
+                }
+                return Ok(Room::Wait);
+            }
+            *ticket = None;
+            Ok(Room::Reserved)
+        })
+    }
+
+    /// Gives up waiting for room.
+    pub(crate) fn stop_waiting_for_room(&self, ticket: u64) {
+        self.with_door(|core, _| {
+            // Not among those that wait: its turn had come, and the place goes to the next.
+            if core.blocked.waiting.remove(&ticket).is_none() && !core.state.is_closed() {
+                core.state.unreserve();
+            }
+        });
+    }
+}

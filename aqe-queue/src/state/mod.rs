@@ -1,0 +1,438 @@
+//! The queue's rules, without any input or output: nothing here sleeps, spawns, wakes or reads a clock.
+//!
+//! [`State`] holds what waits (by level, and between attempts), counts what runs, and says what may start. The time
+//! comes in as an argument, so a test plays a day in a microsecond. What it holds is an opaque `T`: the queue puts
+//! reference-counted operations in, the tests numbers.
+//!
+//! Invariants: `running ≤ limit`, except right after the limit was lowered; what runs is never in a level; every
+//! operation admitted is in exactly one of waiting, running and ended, and the counters add up to it.
+
+mod levels;
+mod slots;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use self::levels::Taken;
+use self::levels::{Entry, Levels};
+pub(crate) use self::slots::{Slot, Slots};
+use self::timers::{Due, Timers};
+use crate::body::Ending;
+use crate::cell::Waited;
+use crate::config::QueueConfig;
+use crate::histogram::Histogram;
+use crate::stats::{Counters, LevelStatus, QueueStatus, Rate};
+
+/// Nanoseconds since the queue was made: half the size of an `Instant`, and 584 years of it.
+pub(crate) type Tick = u64;
+
+/// The start of a queue's ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch(Instant);
+
+impl Epoch {
+    pub(crate) const fn new(start: Instant) -> Self {
+        Self(start)
+    }
+
+    pub(crate) fn tick(self, now: Instant) -> Tick {
+        nanos(now.saturating_duration_since(self.0))
+    }
+
+    pub(crate) fn instant(self, tick: Tick) -> Option<Instant> {
+        self.0.checked_add(Duration::from_nanos(tick))
+    }
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Something that waits and can be taken, unless a cancellation takes it first.
+pub(crate) trait Waiting: Sized {
+    type Claimed;
+    type Weak;
+
+    /// Takes it out of a level.
+    fn claim(self) -> Option<Self::Claimed>;
+
+    /// Whether it is still in a level or between two attempts.
+    fn is_waiting(&self) -> bool;
+
+    /// Moves it from "between attempts" to "in a level". `false` if a cancellation was first.
+    fn end_delay(&self) -> bool;
+
+    /// Whether it has a deadline, that is, an entry among the timers.
+    fn has_deadline(&self) -> bool;
+
+    /// Returns a reference that does not keep it.
+    fn downgrade(&self) -> Self::Weak;
+
+    /// Returns it if it is still there.
+    fn upgrade(weak: &Self::Weak) -> Option<Self>;
+
+    /// Whether nobody has it any more.
+    fn is_gone(weak: &Self::Weak) -> bool;
+}
+
+/// Why an operation is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Full,
+    Closed,
+}
+
+pub(crate) struct State<T: Waiting> {
+    epoch: Epoch,
+    levels: Levels<T>,
+    timers: Timers<T>,
+    limit: usize,
+    running: usize,
+    /// Operations between two attempts.
+    delayed: usize,
+    capacity: usize,
+    /// Room promised to submitters that have not come for it yet.
+    reserved: usize,
+    paused: bool,
+    closed: bool,
+    counters: Counters,
+    waits: Histogram,
+    runs: Histogram,
+    rate: Rate,
+}
+
+impl<T: Waiting> State<T> {
+    pub(crate) fn new(config: &QueueConfig, now: Instant) -> Self {
+        Self {
+            epoch: Epoch::new(now),
+            levels: Levels::new(config.priority_levels, config.ageing.map(nanos)),
+            timers: Timers::new(),
+            limit: config.max_concurrent,
+            running: 0,
+            delayed: 0,
+            capacity: config.capacity,
+            reserved: 0,
+            paused: false,
+            closed: false,
+            counters: Counters::default(),
+            waits: Histogram::new(),
+            runs: Histogram::new(),
+            rate: Rate::new(),
+        }
+    }
+
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Returns how many more operations may be admitted.
+    pub(crate) const fn room(&self) -> usize {
+        self.capacity
+            .saturating_sub(self.levels.live() + self.delayed + self.reserved)
+    }
+
+    pub(crate) const fn admissible(&self) -> Result<(), Refusal> {
+        if self.closed {
+            Err(Refusal::Closed)
+        } else if self.room() == 0 {
+            Err(Refusal::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Keeps one place for a submitter that will come for it.
+    pub(crate) const fn reserve(&mut self) {
+        self.reserved += 1;
+    }
+
+    /// Ends a reservation, used or not.
+    pub(crate) const fn unreserve(&mut self) {
+        self.reserved = self.reserved.saturating_sub(1);
+    }
+
+    /// Admits an operation that came at `since`. The caller has seen to it that there is room.
+    pub(crate) fn enqueue(&mut self, item: T, level: u8, since: Tick) {
+        self.counters.submitted += 1;
+        self.levels.push_back(level, Entry { item, since });
+    }
+
+    /// Has `item` come back from [`tick`](Self::tick) at `deadline`, unless it is over by then.
+    pub(crate) fn set_deadline(&mut self, item: &T, deadline: Instant) {
+        let due = self.epoch.tick(deadline);
+        self.timers.insert(due, Due::Deadline(item.downgrade()));
+    }
+
+    /// Whether [`take`](Self::take) would take anything, cancelled operations aside.
+    pub(crate) const fn can_take(&self) -> bool {
+        self.has_slot() && self.levels.live() > 0
+    }
+
+    /// Whether an operation that came now could start.
+    pub(crate) const fn has_slot(&self) -> bool {
+        !self.paused && self.running < self.limit
+    }
+
+    /// Takes up to `max` operations in the order in which they are to start, and counts them as running.
+    pub(crate) fn take(
+        &mut self,
+        now: Instant,
+        max: usize,
+        mut out: impl FnMut(Taken<T::Claimed>),
+    ) -> usize {
+        if self.paused {
+            return 0;
+        }
+        let room = self.limit.saturating_sub(self.running).min(max);
+        if room == 0 || self.levels.live() == 0 {
+            return 0;
+        }
+        let now = self.epoch.tick(now);
+        let ageing = self.levels.is_ageing(now);
+        let mut count = 0;
+        while count < room {
+            let Some(taken) = self.levels.pop(now, ageing) else {
+                break;
+            };
+            self.waits.record(now.saturating_sub(taken.since));
+            count += 1;
+            out(taken);
+        }
+        self.running += count;
+        count
+    }
+
+    /// Takes up to `max` operations that are more urgent than `level`.
+    pub(crate) fn take_above(
+        &mut self,
+        level: u8,
+        now: Instant,
+        max: usize,
+        mut out: impl FnMut(Taken<T::Claimed>),
+    ) -> usize {
+        let now = self.epoch.tick(now);
+        let mut count = 0;
+        while count < max && self.has_slot() && self.levels.occupied() & ((1 << level) - 1) != 0 {
+            let Some(taken) = self.levels.pop(now, false) else {
+                break;
+            };
+            self.waits.record(now.saturating_sub(taken.since));
+            self.running += 1;
+            count += 1;
+            out(taken);
+        }
+        count
+    }
+
+    /// Puts an operation that was taken but not started back to the head of its level.
+    pub(crate) fn give_back(&mut self, item: T, level: u8, since: Tick) {
+        self.running -= 1;
+        self.levels.push_front(level, Entry { item, since });
+    }
+
+    /// Accounts for an operation that ran and has ended. `ran` is in nanoseconds.
+    pub(crate) fn settle(&mut self, ending: Ending, has_deadline: bool, ran: u64) {
+        self.running -= 1;
+        self.runs.record(ran);
+        self.end(ending, has_deadline);
+    }
+
+    /// Accounts for finished operations by time; see [`QueueStatus::throughput`].
+    pub(crate) fn finished(&mut self, count: u64, now: Instant) {
+        let now = self.epoch.tick(now);
+        self.rate.add(now, count);
+    }
+
+    /// Frees the slot of an operation that is to be tried again, and queues it at the end of its level, now or after
+    /// `delay`.
+    pub(crate) fn retry(&mut self, item: T, level: u8, delay: Duration, now: Instant) {
+        self.running -= 1;
+        self.counters.retried += 1;
+        let now = self.epoch.tick(now);
+        if delay.is_zero() {
+            self.levels.push_back(level, Entry { item, since: now });
+        } else {
+            self.delayed += 1;
+            self.timers
+                .insert(now.saturating_add(nanos(delay)), Due::Retry(level, item));
+        }
+    }
+
+    /// Counts an attempt that took too long.
+    pub(crate) const fn count_timeout(&mut self) {
+        self.counters.attempts_timed_out += 1;
+    }
+
+    /// Accounts for a waiting operation that was cancelled; the caller has claimed it.
+    pub(crate) fn withdraw(&mut self, from: Waited, level: u8, ending: Ending, has_deadline: bool) {
+        match from {
+            Waited::InLevel => self.levels.forget(level),
+            Waited::BetweenAttempts => {
+                self.delayed -= 1;
+                self.timers.forget();
+            }
+        }
+        self.end(ending, has_deadline);
+    }
+
+    fn end(&mut self, ending: Ending, has_deadline: bool) {
+        if has_deadline && ending != Ending::DeadlineExceeded {
+            self.timers.forget();
+        }
+        self.counters.count(ending);
+    }
+
+    /// Returns when [`tick`](Self::tick) next has something to do.
+    pub(crate) fn next_due(&self) -> Option<Tick> {
+        self.timers.next_due()
+    }
+
+    /// Queues the retries whose delay is over, and hands the operations whose deadline has passed to `expired`.
+    pub(crate) fn tick(&mut self, now: Instant, mut expired: impl FnMut(T)) {
+        let now = self.epoch.tick(now);
+        while let Some(what) = self.timers.pop_due(now) {
+            match what {
+                Due::Retry(level, item) => {
+                    if item.end_delay() {
+                        self.delayed -= 1;
+                        self.levels.push_back(level, Entry { item, since: now });
+                    }
+                }
+                Due::Deadline(item) => {
+                    if let Some(item) = T::upgrade(&item) {
+                        expired(item);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes everything that waits, most urgent first, then what is between two attempts, and accounts for it as
+    /// cancelled. `seize` claims an operation, or returns `false` if another cancellation was first.
+    pub(crate) fn clear(
+        &mut self,
+        ending: Ending,
+        mut seize: impl FnMut(&T, Waited) -> bool,
+    ) -> usize {
+        let (counters, mut with_deadline) = (&mut self.counters, 0);
+        let mut take = |item: &T, from| {
+            let seized = seize(item, from);
+            if seized {
+                counters.count(ending);
+                with_deadline += usize::from(item.has_deadline());
+            }
+            seized
+        };
+        let queued = self.levels.drain(|item| take(&item, Waited::InLevel));
+        let mut delayed = 0;
+        self.timers.retain_retries(|item| {
+            let seized = take(item, Waited::BetweenAttempts);
+            delayed += usize::from(seized);
+            // What another cancellation has is a dead entry: it stays until that cancellation counts it.
+            !seized
+        });
+        self.delayed -= delayed;
+        for _ in 0..with_deadline {
+            self.timers.forget();
+        }
+        queued + delayed
+    }
+
+    /// Lets go of what cancelled operations have left behind. For the end: they refer to the queue that refers to them.
+    pub(crate) fn purge(&mut self) {
+        self.levels.drain(|_| false);
+        self.timers = Timers::new();
+    }
+
+    /// Searches what waits.
+    pub(crate) fn find_waiting(&self, is_it: impl Fn(&T) -> bool) -> Option<T>
+    where
+        T: Clone,
+    {
+        self.levels
+            .iter()
+            .chain(self.timers.retries())
+            .find(|item| is_it(item))
+            .cloned()
+    }
+
+    pub(crate) const fn resize(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    pub(crate) const fn pause(&mut self) -> bool {
+        !std::mem::replace(&mut self.paused, true)
+    }
+
+    pub(crate) const fn resume(&mut self) -> bool {
+        std::mem::replace(&mut self.paused, false)
+    }
+
+    /// Refuses everything from now on. Returns whether it did not before.
+    pub(crate) const fn close(&mut self) -> bool {
+        !std::mem::replace(&mut self.closed, true)
+    }
+
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Whether nothing waits and nothing runs.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.running == 0 && self.delayed == 0 && self.levels.live() == 0
+    }
+
+    /// Operations in the levels.
+    pub(crate) const fn queued(&self) -> usize {
+        self.levels.live()
+    }
+
+    pub(crate) const fn ended(&self) -> u64 {
+        self.counters.ended()
+    }
+
+    /// Returns one bit for each level in which something waits; bit 0 is the most urgent.
+    pub(crate) const fn occupied(&self) -> u64 {
+        self.levels.occupied()
+    }
+
+    pub(crate) fn status(&mut self, now: Instant) -> QueueStatus {
+        let now = self.epoch.tick(now);
+        let levels = (0..self.levels.count())
+            .map(|level| LevelStatus {
+                pending: self.levels.depth(level),
+                oldest_wait: self
+                    .levels
+                    .oldest(level)
+                    .map(|since| Duration::from_nanos(now.saturating_sub(since))),
+            })
+            .collect::<Vec<_>>();
+        QueueStatus {
+            pending: self.levels.live(),
+            oldest_wait: levels.iter().filter_map(|level| level.oldest_wait).max(),
+            levels,
+            running: self.running,
+            waiting_for_retry: self.delayed,
+            max_concurrent: self.limit,
+            capacity: self.capacity,
+            is_paused: self.paused,
+            is_closed: self.closed,
+            submitted: self.counters.submitted,
+            completed: self.counters.completed,
+            failed: self.counters.failed,
+            timed_out: self.counters.timed_out,
+            deadline_exceeded: self.counters.deadline_exceeded,
+            cancelled: self.counters.cancelled,
+            panicked: self.counters.panicked,
+            retried: self.counters.retried,
+            attempts_timed_out: self.counters.attempts_timed_out,
+            throughput: self.rate.per_second(now),
+            wait: self.waits.quantiles(),
+            run: self.runs.quantiles(),
+            uptime: Duration::from_nanos(now),
+        }
+    }
+}

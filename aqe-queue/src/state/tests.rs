@@ -1,0 +1,437 @@
+//! The state machine with the time by hand, and against a simple reference.
+
+use std::cell::Cell;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::AGEING_SHARE;
+use crate::error::CancelReason;
+
+/// What the state machine holds here: a number and a phase that a cancellation can take away.
+#[derive(Clone, Debug)]
+struct Item {
+    number: usize,
+    phase: Rc<Cell<Phase>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Queued,
+    Delayed,
+    Running,
+}
+
+impl Item {
+    fn new(number: usize) -> Self {
+        Self {
+            number,
+            phase: Rc::new(Cell::new(Phase::Queued)),
+        }
+    }
+
+    /// Takes the item as a cancellation does. Returns where it was.
+    fn seize(&self) -> Option<Waited> {
+        match self.phase.replace(Phase::Running) {
+            Phase::Queued => Some(Waited::InLevel),
+            Phase::Delayed => Some(Waited::BetweenAttempts),
+            Phase::Running => None,
+        }
+    }
+
+    fn wait(self, delayed: bool) -> Self {
+        self.phase.set(if delayed {
+            Phase::Delayed
+        } else {
+            Phase::Queued
+        });
+        self
+    }
+}
+
+impl Waiting for Item {
+    type Claimed = Self;
+    type Weak = (usize, Weak<Cell<Phase>>);
+
+    fn claim(self) -> Option<Self> {
+        (self.phase.get() == Phase::Queued).then(|| {
+            self.phase.set(Phase::Running);
+            self
+        })
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.phase.get() != Phase::Running
+    }
+
+    fn end_delay(&self) -> bool {
+        let was_delayed = self.phase.get() == Phase::Delayed;
+        if was_delayed {
+            self.phase.set(Phase::Queued);
+        }
+        was_delayed
+    }
+
+    fn has_deadline(&self) -> bool {
+        false
+    }
+
+    fn downgrade(&self) -> Self::Weak {
+        (self.number, Rc::downgrade(&self.phase))
+    }
+
+    fn upgrade((number, phase): &Self::Weak) -> Option<Self> {
+        Some(Self {
+            number: *number,
+            phase: phase.upgrade()?,
+        })
+    }
+
+    fn is_gone((_, phase): &Self::Weak) -> bool {
+        phase.strong_count() == 0
+    }
+}
+
+const CLEARED: Ending = Ending::Cancelled(CancelReason::Cleared);
+
+fn state(config: &QueueConfig) -> (State<Item>, Instant) {
+    let now = Instant::now();
+    (State::new(config, now), now)
+}
+
+fn take(state: &mut State<Item>, now: Instant, max: usize) -> Vec<usize> {
+    let mut taken = Vec::new();
+    state.take(now, max, |operation| taken.push(operation.claimed.number));
+    taken
+}
+
+fn push(state: &mut State<Item>, number: usize, level: u8, now: Instant) -> Item {
+    let item = Item::new(number);
+    let since = state.epoch().tick(now);
+    state.enqueue(item.clone(), level, since);
+    item
+}
+
+#[test]
+fn urgent_first_and_then_first_in_first_out() {
+    let (mut state, now) = state(&QueueConfig::default());
+    for number in 0..10 {
+        push(&mut state, number, if number % 2 == 0 { 3 } else { 1 }, now);
+    }
+    assert_eq!(take(&mut state, now, 100), [1, 3, 5, 7, 9, 0, 2, 4, 6, 8]);
+}
+
+#[test]
+fn limit_is_kept_and_can_be_changed() {
+    let (mut state, now) = state(&QueueConfig::default().max_concurrent(2));
+    for number in 0..6 {
+        push(&mut state, number, 0, now);
+    }
+    assert_eq!(take(&mut state, now, 100), [0, 1]);
+    assert!(take(&mut state, now, 100).is_empty());
+    state.resize(1);
+    state.settle(Ending::Completed, false, 0);
+    assert!(take(&mut state, now, 100).is_empty());
+    state.settle(Ending::Completed, false, 0);
+    assert_eq!(take(&mut state, now, 100), [2]);
+    state.resize(4);
+    assert_eq!(take(&mut state, now, 2), [3, 4]);
+}
+
+#[test]
+fn what_is_given_back_is_first_again() {
+    let (mut state, now) = state(&QueueConfig::default());
+    let items: Vec<_> = (0..3)
+        .map(|number| push(&mut state, number, 2, now))
+        .collect();
+    assert_eq!(take(&mut state, now, 2), [0, 1]);
+    for item in items[..2].iter().rev() {
+        state.give_back(item.clone().wait(false), 2, 0);
+    }
+    assert_eq!(take(&mut state, now, 3), [0, 1, 2]);
+}
+
+#[test]
+fn retry_waits_its_delay_and_queues_behind_its_level() {
+    let (mut state, now) = state(&QueueConfig::default());
+    let first = push(&mut state, 0, 1, now);
+    assert_eq!(take(&mut state, now, 1), [0]);
+    let delay = Duration::from_millis(100);
+    state.retry(first.wait(true), 1, delay, now);
+    push(&mut state, 1, 1, now);
+    assert!(!state.is_idle());
+
+    let almost = now + delay - Duration::from_nanos(1);
+    state.tick(almost, |_| unreachable!());
+    assert_eq!(state.status(almost).waiting_for_retry, 1);
+    assert_eq!(state.next_due(), Some(state.epoch().tick(now + delay)));
+    state.tick(now + delay, |_| unreachable!());
+    assert_eq!(state.status(now).waiting_for_retry, 0);
+    assert_eq!(take(&mut state, now + delay, 9), [1, 0]);
+}
+
+#[test]
+fn deadline_comes_to_the_nanosecond_and_holds_nothing() {
+    let (mut state, now) = state(&QueueConfig::default());
+    let item = push(&mut state, 7, 0, now);
+    let deadline = now + Duration::from_secs(1);
+    state.set_deadline(&item, deadline);
+    let mut expired = Vec::new();
+    state.tick(deadline - Duration::from_nanos(1), |item| {
+        expired.push(item.number)
+    });
+    assert!(expired.is_empty());
+    state.tick(deadline, |item| expired.push(item.number));
+    assert_eq!(expired, [7]);
+
+    state.set_deadline(&Item::new(8), deadline);
+    state.tick(deadline, |_| {
+        unreachable!("an operation that is gone came back")
+    });
+}
+
+#[test]
+fn one_start_in_eight_is_for_the_longest_waiting() {
+    let (mut state, start) = state(
+        &QueueConfig::default()
+            .max_concurrent(1_000_000)
+            .ageing(Duration::from_secs(10)),
+    );
+    push(&mut state, 1, 4, start);
+    push(&mut state, 2, 3, start + Duration::from_secs(1));
+    let flood = |state: &mut State<Item>, now| {
+        push(state, 0, 0, now);
+        take(state, now, 1)[0]
+    };
+    let young = start + Duration::from_secs(10) - Duration::from_nanos(1);
+    for _ in 0..100 {
+        assert_eq!(flood(&mut state, young), 0);
+    }
+    let old = start + Duration::from_secs(12);
+    let started: Vec<_> = (0..2 * AGEING_SHARE)
+        .map(|_| flood(&mut state, old))
+        .collect();
+    let aged: Vec<_> = started
+        .iter()
+        .copied()
+        .filter(|number| *number != 0)
+        .collect();
+    // The longest-waiting first, whatever its level, and each within one share.
+    assert_eq!(aged, [1, 2]);
+    assert!(started[..AGEING_SHARE as usize].contains(&1));
+}
+
+#[test]
+fn without_ageing_the_order_is_strict_for_ever() {
+    let (mut state, start) = state(
+        &QueueConfig::default()
+            .max_concurrent(1_000_000)
+            .ageing(None),
+    );
+    push(&mut state, 1, 4, start);
+    let later = start + Duration::from_secs(100 * 365 * 24 * 3600);
+    for _ in 0..100 {
+        push(&mut state, 0, 0, later);
+        assert_eq!(take(&mut state, later, 1), [0]);
+    }
+}
+
+#[test]
+fn cancelled_entries_are_swept() {
+    let (mut state, now) = state(&QueueConfig::default());
+    push(&mut state, 0, 0, now);
+    for number in 1..10_000 {
+        let item = push(&mut state, number, 0, now);
+        let from = item.seize().unwrap();
+        state.withdraw(from, 0, CLEARED, false);
+        assert!(state.levels.iter().count() < 200);
+    }
+    assert_eq!(state.status(now).pending, 1);
+    for number in 0..10_000 {
+        let item = Item::new(number);
+        state.set_deadline(&item, now + Duration::from_secs(3600));
+        drop(item);
+        state.timers.forget();
+        assert!(state.timers.len() < 200);
+    }
+}
+
+#[test]
+fn room_counts_what_waits_and_what_is_promised() {
+    let (mut state, now) = state(&QueueConfig::default().capacity(2).max_concurrent(1));
+    push(&mut state, 0, 0, now);
+    assert_eq!(state.admissible(), Ok(()));
+    state.reserve();
+    assert_eq!(state.admissible(), Err(Refusal::Full));
+    assert_eq!(take(&mut state, now, 1), [0]);
+    assert_eq!(state.admissible(), Ok(()));
+    state.close();
+    assert_eq!(state.admissible(), Err(Refusal::Closed));
+}
+
+/// What can happen to a queue.
+#[derive(Clone, Debug)]
+enum Step {
+    Submit(u8),
+    Take(usize),
+    /// Ends the n-th running operation.
+    Complete(usize),
+    Retry(usize, u64),
+    Cancel(usize),
+    Clear,
+    Resize(usize),
+    Pause,
+    Resume,
+    Advance(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0u8..3).prop_map(Step::Submit),
+        4 => (1usize..6).prop_map(Step::Take),
+        3 => any::<usize>().prop_map(Step::Complete),
+        3 => (any::<usize>(), 0u64..30).prop_map(|(which, ms)| Step::Retry(which, ms)),
+        2 => any::<usize>().prop_map(Step::Cancel),
+        1 => Just(Step::Clear),
+        1 => (1usize..6).prop_map(Step::Resize),
+        1 => Just(Step::Pause),
+        1 => Just(Step::Resume),
+        3 => (0u64..40).prop_map(Step::Advance),
+    ]
+}
+
+/// The simple thing: a list in the order of arrival, searched from the front.
+#[derive(Default)]
+struct Model {
+    /// (level, arrival, number)
+    waiting: Vec<(u8, u64, usize)>,
+    /// (due, order, level, number)
+    delayed: Vec<(u64, u64, u8, usize)>,
+    running: Vec<(u8, usize)>,
+    arrivals: u64,
+    limit: usize,
+    paused: bool,
+    ended: u64,
+    cancelled: u64,
+}
+
+impl Model {
+    fn arrive(&mut self, level: u8, number: usize) {
+        self.arrivals += 1;
+        self.waiting.push((level, self.arrivals, number));
+    }
+
+    fn take(&mut self, max: usize) -> Vec<usize> {
+        let mut taken = Vec::new();
+        while !self.paused && taken.len() < max && self.running.len() < self.limit {
+            let Some(next) = self.waiting.iter().min().copied() else {
+                break;
+            };
+            self.waiting.retain(|entry| *entry != next);
+            self.running.push((next.0, next.2));
+            taken.push(next.2);
+        }
+        taken
+    }
+
+    fn advance(&mut self, now: u64) {
+        self.delayed.sort_unstable();
+        while self.delayed.first().is_some_and(|entry| entry.0 <= now) {
+            let (_, _, level, number) = self.delayed.remove(0);
+            self.arrive(level, number);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_agrees_with_a_sorted_list(steps in prop::collection::vec(step(), 1..200)) {
+        let config = QueueConfig::default().max_concurrent(2).priority_levels(3).ageing(None);
+        let (mut state, start) = state(&config);
+        let mut model = Model { limit: 2, ..Model::default() };
+        let mut items: Vec<Item> = Vec::new();
+        let mut ms = 0;
+        for step in steps {
+            let now = start + Duration::from_millis(ms);
+            match step {
+                Step::Submit(level) => {
+                    let number = items.len();
+                    items.push(push(&mut state, number, level, now));
+                    model.arrive(level, number);
+                }
+                Step::Take(max) => prop_assert_eq!(take(&mut state, now, max), model.take(max)),
+                Step::Complete(which) if !model.running.is_empty() => {
+                    model.running.remove(which % model.running.len());
+                    model.ended += 1;
+                    state.settle(Ending::Completed, false, 0);
+                }
+                Step::Retry(which, delay) if !model.running.is_empty() => {
+                    let (level, number) = model.running.remove(which % model.running.len());
+                    let item = items[number].clone().wait(delay > 0);
+                    state.retry(item, level, Duration::from_millis(delay), now);
+                    if delay == 0 {
+                        model.arrive(level, number);
+                    } else {
+                        model.arrivals += 1;
+                        model.delayed.push((ms + delay, model.arrivals, level, number));
+                    }
+                }
+                Step::Cancel(which) if !items.is_empty() => {
+                    let number = which % items.len();
+                    let found = model.waiting.iter().find(|entry| entry.2 == number).map(|entry| entry.0);
+                    let found = found.or_else(|| {
+ let mut delayed = model.delayed.iter();
+ delayed.find(|entry| entry.3 == number).map(|entry| entry.2) });
+                    // What runs or has ended is not for this table to cancel.
+                    if let Some(level) = found {
+                        let from = items[number].seize().unwrap();
+                        state.withdraw(from, level, CLEARED, false);
+                        model.waiting.retain(|entry| entry.2 != number);
+                        model.delayed.retain(|entry| entry.3 != number);
+                        model.cancelled += 1;
+                    }
+                }
+                Step::Clear => {
+                    let cleared = state.clear(CLEARED, |item, from| item.seize() == Some(from));
+                    prop_assert_eq!(cleared, model.waiting.len() + model.delayed.len());
+                    model.cancelled += cleared as u64;
+                    model.waiting.clear();
+                    model.delayed.clear();
+                }
+                Step::Resize(limit) => {
+                    state.resize(limit);
+                    model.limit = limit;
+                }
+                Step::Pause => {
+                    state.pause();
+                    model.paused = true;
+                }
+                Step::Resume => {
+                    state.resume();
+                    model.paused = false;
+                }
+                Step::Advance(by) => {
+                    ms += by;
+                    state.tick(start + Duration::from_millis(ms), |_| ());
+                    model.advance(ms);
+                }
+                Step::Complete(_) | Step::Retry(..) | Step::Cancel(_) => {}
+            }
+            let status = state.status(start + Duration::from_millis(ms));
+            prop_assert_eq!(status.pending, model.waiting.len());
+            prop_assert_eq!(status.levels.iter().map(|level| level.pending).sum::<usize>(), model.waiting.len());
+            prop_assert_eq!(status.running, model.running.len());
+            prop_assert_eq!(status.waiting_for_retry, model.delayed.len());
+            prop_assert_eq!((status.completed, status.cancelled), (model.ended, model.cancelled));
+            prop_assert_eq!(status.submitted, items.len() as u64);
+            let in_queue = status.pending + status.running + status.waiting_for_retry;
+            prop_assert_eq!(status.submitted, in_queue as u64 + state.ended());
+            prop_assert_eq!(state.is_idle(), in_queue == 0);
+            prop_assert_eq!(state.next_due().is_some() || model.delayed.is_empty(), true);
+        }
+    }
+}
