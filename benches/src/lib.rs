@@ -1,1 +1,21 @@
-//! Placeholder of the base commit.
+//! Questions about speed, and answers that name what they were compared with.
+//!
+//! `cargo run --release -p aqe-benches -- AREA` compares aqe with what people use today. A sample is one
+//! fresh process with a time limit (some peers hang), rounds are interleaved so that a busy minute of the
+//! machine hits everyone, and what is reported is the median. Compare ratios inside one run, never numbers of
+//! two runs.
+//!
+//! - [`queue`]: operations through queues and worker pools.
+//! - [`runner`]: test suites through test runners, and what one process costs.
+//! - [`verdicts`]: whether all runners come to the same verdicts; no speed.
+//! - [`rounds`], [`report`], [`measure`]: how samples are taken, summed up and shown.
+//!
+//! The Criterion benches beside this crate ask narrower questions and compare with nobody.
+
+pub mod cli;
+pub mod measure;
+pub mod queue;
+pub mod report;
+pub mod rounds;
+pub mod runner;
+pub mod verdicts;

@@ -1,0 +1,150 @@
+//! The command line of `compare`.
+
+use xtask::{Failure, Result};
+
+use crate::rounds::{Plan, Scale};
+
+/// How to call the program.
+pub const USAGE: &str = "\
+usage: compare AREA [--json] [--rounds N] [--only PATTERN]... [--quick]
+
+areas:
+  queue      operations through queues and worker pools
+  runner     test suites through test runners, and what one process costs
+  verdicts   whether every runner comes to the same verdict on every test
+
+options:
+  --json           print a list of {\"workload\",\"metric\",\"unit\",\"aqe\",\"peers\"}; lower is better
+  --rounds N       rounds over everything, interleaved (default 5)
+  --only PATTERN   only pairings whose WORKLOAD/CONTENDER contains PATTERN; any of several
+  --quick          one round of small workloads: shows that it works, measures nothing
+";
+
+/// What the person asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What to compare.
+    pub area: String,
+    /// JSON instead of tables.
+    pub json: bool,
+    /// How often and how large.
+    pub plan: Plan,
+    /// Which pairings: all when empty.
+    pub only: Vec<String>,
+}
+
+impl Request {
+    /// Reads the arguments after the program's name.
+    ///
+    /// # Errors
+    ///
+    /// With the usage, when an argument is unknown, has no value, or is no number.
+    pub fn parse(args: &[String]) -> Result<Self> {
+        let mut areas = Vec::new();
+        let mut json = false;
+        let mut quick = false;
+        let mut rounds = None;
+        let mut only = Vec::new();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--json" => json = true,
+                "--quick" => quick = true,
+                "--only" => only.push(value(arg, args.next())?.clone()),
+                "--rounds" => rounds = Some(count(arg, value(arg, args.next())?)?),
+                flag if flag.starts_with('-') => {
+                    return Err(wrong(&format!("unknown option `{flag}`")));
+                }
+                area => areas.push(area.to_owned()),
+            }
+        }
+        let [area] = areas.as_slice() else {
+            return Err(wrong("name one area"));
+        };
+        let (usual, scale) = if quick {
+            (1, Scale::Quick)
+        } else {
+            (5, Scale::Full)
+        };
+        Ok(Self {
+            area: area.clone(),
+            json,
+            plan: Plan {
+                rounds: rounds.unwrap_or(usual),
+                scale,
+            },
+            only,
+        })
+    }
+
+    /// Whether a pairing was asked for.
+    #[must_use]
+    pub fn wants(&self, workload: &str, contender: &str) -> bool {
+        let name = format!("{workload}/{contender}");
+        self.only.is_empty()
+            || self
+                .only
+                .iter()
+                .any(|pattern| name.contains(pattern.as_str()))
+    }
+}
+
+fn value<'a>(flag: &str, value: Option<&'a String>) -> Result<&'a String> {
+    value.ok_or_else(|| wrong(&format!("`{flag}` needs a value")))
+}
+
+fn count(flag: &str, text: &str) -> Result<usize> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(wrong(&format!(
+            "`{flag} {text}`: expected a number above 0"
+        ))),
+    }
+}
+
+/// A failure that ends with the usage.
+#[must_use]
+pub fn wrong(what: &str) -> Failure {
+    Failure::new(format!("{what}\n\n{USAGE}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Request> {
+        let args: Vec<String> = line.split_whitespace().map(ToOwned::to_owned).collect();
+        Request::parse(&args)
+    }
+
+    #[test]
+    fn options_may_stand_anywhere() {
+        let request = parse("--rounds 7 queue --only noop --json --only kanal").unwrap();
+        assert_eq!(
+            (request.area.as_str(), request.plan.rounds, request.json),
+            ("queue", 7, true)
+        );
+        assert!(request.wants("noop-1M", "tower") && request.wants("sleep", "kanal-pool"));
+        assert!(!request.wants("sleep", "tower"));
+    }
+
+    #[test]
+    fn quick_is_one_small_round() {
+        let plan = parse("queue --quick").unwrap().plan;
+        assert_eq!((plan.rounds, plan.scale.of(1000)), (1, 50));
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_the_usage() {
+        for line in [
+            "",
+            "queue runner",
+            "queue --rounds",
+            "queue --rounds 0",
+            "queue --fast",
+        ] {
+            let failure = parse(line).unwrap_err().to_string();
+            assert!(failure.contains("usage: compare"), "{line}: {failure}");
+        }
+    }
+}

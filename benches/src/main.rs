@@ -1,0 +1,69 @@
+//! `compare AREA`: aqe beside what people use today.
+
+use std::process::ExitCode;
+
+use aqe_benches::cli::{self, Request};
+use aqe_benches::rounds::{self, SAMPLE, Scale};
+use aqe_benches::{measure, queue, report, runner, verdicts};
+use xtask::Result;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match args
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        [SAMPLE, area, workload, contender, scale] => sample(area, workload, contender, scale),
+        [] | ["--help" | "-h" | "help"] => {
+            print!("{}", cli::USAGE);
+            Ok(())
+        }
+        _ => Request::parse(&args).and_then(|request| compare(&request)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(request: &Request) -> Result<()> {
+    let rows = match request.area.as_str() {
+        queue::AREA => rounds::run(queue::AREA, &queue::pairings(request), request.plan)?,
+        runner::AREA => runner::compare(request)?,
+        verdicts::AREA => verdicts::compare(request)?,
+        other => return Err(cli::wrong(&format!("there is no area `{other}`"))),
+    };
+    if rows.is_empty() {
+        return Err(cli::wrong(
+            "no sample was taken: nothing matches `--only`, or every one failed",
+        ));
+    }
+    let text = if request.json {
+        report::to_json(&rows)
+    } else {
+        report::to_text(&rows)
+    };
+    println!("{}", text.trim_end());
+    Ok(())
+}
+
+/// Takes one sample in this process and prints its readings.
+fn sample(area: &str, workload: &str, contender: &str, scale: &str) -> Result<()> {
+    let scale =
+        Scale::parse(scale).ok_or_else(|| cli::wrong(&format!("unknown scale `{scale}`")))?;
+    let mut readings = match area {
+        queue::AREA => queue::sample(workload, contender, scale)?,
+        runner::AREA => runner::sample(workload, contender, scale)?,
+        other => return Err(cli::wrong(&format!("there is no area `{other}`"))),
+    };
+    if area == queue::AREA {
+        readings.extend(measure::own_peak_memory());
+    }
+    println!("{}", rounds::encode(&readings));
+    Ok(())
+}

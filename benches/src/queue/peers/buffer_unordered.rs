@@ -1,0 +1,58 @@
+//! One task that drives `buffer_unordered` over a channel of operations.
+
+use std::future::Future;
+
+use futures_util::StreamExt;
+use futures_util::stream::poll_fn;
+use tokio::sync::mpsc;
+
+use super::{Handles, Job};
+use crate::queue::contender::{Contender, Level, Submitter};
+
+/// All operations are polled by one task, side by side but never in parallel; no priorities.
+#[derive(Debug)]
+pub struct BufferUnordered(mpsc::UnboundedSender<Job>);
+
+/// A producer of the stream.
+#[derive(Debug)]
+pub struct Producer {
+    jobs: mpsc::UnboundedSender<Job>,
+    handles: Handles,
+}
+
+impl Contender for BufferUnordered {
+    type Submitter = Producer;
+
+    fn start(concurrency: usize, _capacity: usize) -> Self {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Job>();
+        let jobs = poll_fn(move |context| receiver.poll_recv(context));
+        tokio::spawn(
+            jobs.map(Job::run)
+                .buffer_unordered(concurrency)
+                .for_each(|()| async {}),
+        );
+        Self(sender)
+    }
+
+    fn submitter(&self) -> Producer {
+        Producer {
+            jobs: self.0.clone(),
+            handles: Handles::default(),
+        }
+    }
+}
+
+impl Submitter for Producer {
+    async fn submit<M, F>(&mut self, _level: Level, make: M)
+    where
+        M: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = u64> + Send + 'static,
+    {
+        // A stream that has ended drops the job, and with it the reply: `next` then reports the loss.
+        let _ = self.jobs.send(self.handles.job(make()));
+    }
+
+    async fn next(&mut self) -> Option<u64> {
+        self.handles.next().await
+    }
+}

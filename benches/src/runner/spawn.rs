@@ -1,0 +1,135 @@
+//! What does it cost to start a process, take its output and wait for it, two at a time? Wall microseconds each.
+//!
+//! The program is `true`, so this is all overhead: exec and dynamic linking are the floor for everyone.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use tokio::runtime::Builder;
+use xtask::{Failure, Result};
+
+use super::Part;
+use crate::measure::Reading;
+use crate::rounds::Scale;
+
+pub(super) const PART: Part = Part {
+    workloads: || vec![WORKLOAD],
+    contenders,
+    sample,
+};
+
+const WORKLOAD: &str = "spawn-two-at-a-time";
+
+/// Processes per sample, half of them on each side.
+const PROCESSES: u64 = 2000;
+
+/// How many are under way at a time.
+const WIDTH: u64 = 2;
+
+const TOKIO: &str = "tokio-command-output";
+const THREADS: &str = "posix-spawn-two-threads";
+
+fn contenders() -> Vec<&'static str> {
+    vec![TOKIO, THREADS]
+}
+
+fn sample(_workload: &str, contender: &str, scale: Scale) -> Result<Vec<Reading>> {
+    let processes = scale.of(PROCESSES);
+    let program = program()?;
+    let start = Instant::now();
+    match contender {
+        TOKIO => with_tokio(&program, processes)?,
+        THREADS => with_threads(&program, processes)?,
+        other => return Err(Failure::new(format!("there is no launcher `{other}`"))),
+    }
+    let micros = start.elapsed().as_secs_f64() * 1e6;
+    Ok(vec![Reading::new(
+        "wall",
+        "us/process",
+        micros / processes as f64,
+    )])
+}
+
+/// A full path: a search through `PATH` would be measured too.
+fn program() -> Result<PathBuf> {
+    ["/bin/true", "/usr/bin/true"]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+        .ok_or_else(|| Failure::new("there is no program `true` on this machine"))
+}
+
+/// `Command::output` from two tasks on two workers: what an asynchronous runner does.
+fn with_tokio(program: &Path, processes: u64) -> Result<()> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))?;
+    let sides: Vec<_> = (0..WIDTH)
+        .map(|_| {
+            let program = program.to_owned();
+            runtime.spawn(async move {
+                for _ in 0..processes / WIDTH {
+                    let output = tokio::process::Command::new(&program)
+                        .stdin(Stdio::null())
+                        .output()
+                        .await;
+                    ended_well(output.map(|output| output.status))?;
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    for side in sides {
+        let done: Result<()> = runtime
+            .block_on(side)
+            .map_err(|error| Failure::new(format!("a side panicked: {error}")))?;
+        done?;
+    }
+    Ok(())
+}
+
+/// Two plain threads, each with one process and one pipe for both streams. The standard library uses
+/// posix_spawn where nothing but files and arguments has to be set up, as here.
+fn with_threads(program: &Path, processes: u64) -> Result<()> {
+    let side = || -> Result<()> {
+        let mut output = Vec::new();
+        for _ in 0..processes / WIDTH {
+            ended_well(one_process(program, &mut output))?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let sides: Vec<_> = (0..WIDTH).map(|_| scope.spawn(side)).collect();
+        sides
+            .into_iter()
+            .try_for_each(|side| side.join().map_err(|_| Failure::new("a side panicked"))?)
+    })
+}
+
+fn one_process(program: &Path, output: &mut Vec<u8>) -> std::io::Result<std::process::ExitStatus> {
+    let (mut reader, writer) = std::io::pipe()?;
+    let mut command = Command::new(program);
+    command
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    let mut child = command.spawn()?;
+    // Our own copies of the writing end: with them open, the end of the output would never come.
+    drop(command);
+    output.clear();
+    reader.read_to_end(output)?;
+    child.wait()
+}
+
+fn ended_well(status: std::io::Result<std::process::ExitStatus>) -> Result<()> {
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failure::new(format!("a process ended with {status}"))),
+        Err(error) => Err(Failure::new(format!("a process could not be run: {error}"))),
+    }
+}

@@ -1,0 +1,328 @@
+//! `cargo xtask ci`: the ordered list of all that CI checks.
+//!
+//! A step says its name, how long it took, and the line that repeats it alone. The list stops at the
+//! first failure, since most later steps would fail for the same reason; `--keep-going` runs it all.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::process::Command;
+use crate::tally::Tally;
+use crate::test_run::{self, Extent};
+use crate::workspace::Workspace;
+use crate::{Failure, Result, hygiene, package, tools};
+
+/// The instrumented runs are slow to build and can hang on a real bug, so they have a limit.
+const INSTRUMENTED_LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// Most crates that the default features of the facade may bring, the facade included. A library that
+/// people add to their own project is judged by what it drags in.
+const FACADE_CRATES: usize = 70;
+
+/// What to do after a failed step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Leave the remaining steps out.
+    Stop,
+    /// Run them all the same.
+    KeepGoing,
+}
+
+/// One check of CI.
+#[derive(Debug)]
+pub struct Step {
+    /// The word that selects it: `cargo xtask ci NAME`.
+    pub name: &'static str,
+    /// What it checks, in one line.
+    pub about: &'static str,
+    run: fn(&mut Context) -> Result<()>,
+}
+
+/// What the steps work on, and what they leave behind for the summary.
+#[derive(Debug)]
+struct Context {
+    workspace: Workspace,
+    tally: Option<Tally>,
+}
+
+/// All steps, cheapest first among those that catch most.
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "hygiene",
+        about: "no tracked file names a folder or a registry of one machine",
+        run: |context| hygiene::check(&context.workspace),
+    },
+    Step {
+        name: "fmt",
+        about: "formatted with rustfmt",
+        run: fmt,
+    },
+    Step {
+        name: "clippy",
+        about: "no lint fires, all targets and features",
+        run: clippy,
+    },
+    Step {
+        name: "features",
+        about: "every library compiles without and with its default features alone",
+        run: features,
+    },
+    Step {
+        name: "doc",
+        about: "the documentation builds without a warning",
+        run: doc,
+    },
+    Step {
+        name: "weight",
+        about: "the facade's default features stay light",
+        run: weight,
+    },
+    Step {
+        name: "test",
+        about: "unit, integration and doc tests pass, examples run",
+        run: test,
+    },
+    Step {
+        name: "benches",
+        about: "every bench runs once",
+        run: benches,
+    },
+    Step {
+        name: "package",
+        about: "the crates package, and a program outside the workspace uses them",
+        run: |context| package::check(&context.workspace),
+    },
+    Step {
+        name: "loom",
+        about: "our own atomics hold under every interleaving",
+        run: loom,
+    },
+    Step {
+        name: "asan",
+        about: "our own unsafe code is clean under AddressSanitizer",
+        run: asan,
+    },
+];
+
+/// Runs the steps named in `only`, or all of them, and prints a summary.
+///
+/// # Errors
+///
+/// When a name is unknown or a step failed.
+pub fn run(only: &[String], on_failure: OnFailure) -> Result<()> {
+    let chosen = choose(only)?;
+    let mut context = Context {
+        workspace: Workspace::load()?,
+        tally: None,
+    };
+    let mut report = Vec::new();
+    let mut failed = Vec::new();
+    for step in chosen {
+        println!("\n=== {}: {}", step.name, step.about);
+        println!("=== repeat with: cargo xtask ci {}", step.name);
+        let start = Instant::now();
+        let outcome = (step.run)(&mut context);
+        let seconds = start.elapsed().as_secs_f64();
+        let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
+        println!("=== {} {verdict} in {seconds:.1} s", step.name);
+        report.push(format!("{:<10} {verdict:<6} {seconds:>8.1} s", step.name));
+        if let Err(failure) = outcome {
+            eprintln!("{}: {failure}", step.name);
+            failed.push(step.name);
+            if on_failure == OnFailure::Stop {
+                break;
+            }
+        }
+    }
+    println!("\n{}", report.join("\n"));
+    if let Some(tally) = context.tally {
+        println!("{}", tally.closing_line());
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("failed: {}", failed.join(", "))))
+}
+
+fn choose(only: &[String]) -> Result<Vec<&'static Step>> {
+    if only.is_empty() {
+        return Ok(STEPS.iter().collect());
+    }
+    only.iter()
+        .map(|name| {
+            STEPS.iter().find(|step| step.name == name).ok_or_else(|| {
+                let known: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+                Failure::new(format!(
+                    "there is no step `{name}`; the steps are {}",
+                    known.join(", ")
+                ))
+            })
+        })
+        .collect()
+}
+
+impl Context {
+    fn cargo(&self, line: &str) -> Command {
+        Command::cargo(line).dir(self.workspace.root())
+    }
+
+    /// A target folder of its own, so that other flags do not throw the usual build away.
+    fn target(&self, name: &str) -> PathBuf {
+        self.workspace.target().join(name)
+    }
+}
+
+fn fmt(context: &mut Context) -> Result<()> {
+    tools::ensure_component("rustfmt", "fmt")?;
+    context.cargo("fmt --all -- --check").run()
+}
+
+fn clippy(context: &mut Context) -> Result<()> {
+    tools::ensure_component("clippy", "clippy")?;
+    context
+        .cargo("clippy --workspace --all-targets --all-features -- -D warnings")
+        .run()
+}
+
+fn features(context: &mut Context) -> Result<()> {
+    for name in context.workspace.publishable() {
+        for features in ["--no-default-features", ""] {
+            context
+                .cargo("check --quiet")
+                .words(features)
+                .words("-p")
+                .arg(name)
+                .run()?;
+        }
+    }
+    Ok(())
+}
+
+fn doc(context: &mut Context) -> Result<()> {
+    context
+        .cargo("doc --workspace --all-features --no-deps")
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()
+}
+
+fn weight(context: &mut Context) -> Result<()> {
+    let tree = context
+        .cargo("tree -p aqe-core -e normal --prefix none")
+        .read()?;
+    let crates = count_crates(&tree);
+    println!("aqe-core with default features is {crates} crates, itself included");
+    if crates <= FACADE_CRATES {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "aqe-core brings {crates} crates with its default features, at most {FACADE_CRATES} are allowed: \
+         put the heavy part behind a feature (`cargo tree -p aqe-core -e normal` shows who brings what)"
+    )))
+}
+
+/// The number of distinct `name vVERSION` lines: cargo repeats a crate for each user of it.
+fn count_crates(tree: &str) -> usize {
+    let mut names: Vec<String> = tree
+        .lines()
+        .map(|line| {
+            line.split_whitespace()
+                .take(2)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .filter(|name| !name.is_empty())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.len()
+}
+
+fn test(context: &mut Context) -> Result<()> {
+    let (tally, outcome) = test_run::run(&context.workspace, Extent::Full);
+    context.tally = Some(tally);
+    outcome
+}
+
+fn benches(context: &mut Context) -> Result<()> {
+    // Without `--bench`, Criterion runs each bench once to see that it works and measures nothing.
+    context.cargo("test --package aqe-benches --benches").run()
+}
+
+fn loom(context: &mut Context) -> Result<()> {
+    let command = context
+        .cargo("test --package aqe-queue --lib")
+        .arg("loom")
+        .env("RUSTFLAGS", "--cfg loom")
+        // Models are run many thousand times over; debug assertions stay on.
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2")
+        // Bugs hardly ever need more than two forced switches (Musuvathi and Qadeer, "Iterative Context Bounding
+        // for Systematic Testing of Multithreaded Programs", 2007); each one more multiplies the time.
+        .env("LOOM_MAX_PREEMPTIONS", "3")
+        .env(
+            "CARGO_TARGET_DIR",
+            context.target("loom").display().to_string(),
+        );
+    instrumented(&command, "model")
+}
+
+fn asan(context: &mut Context) -> Result<()> {
+    let Some(triple) = asan_triple() else {
+        println!("notice: AddressSanitizer is run on Linux with glibc only; left out here");
+        return Ok(());
+    };
+    let command = context
+        .cargo("test --package aqe-queue --package aqe-runner --lib --tests --target")
+        .arg(triple)
+        // Sanitizers are not stable yet; the bootstrap variable lets the released compiler take the flag.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        .env(
+            "CARGO_TARGET_DIR",
+            context.target("asan").display().to_string(),
+        );
+    instrumented(&command, "sanitized test")
+}
+
+/// Naming the target keeps the sanitizer out of build scripts and procedural macros.
+fn asan_triple() -> Option<&'static str> {
+    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+        return None;
+    }
+    match std::env::consts::ARCH {
+        "x86_64" => Some("x86_64-unknown-linux-gnu"),
+        "aarch64" => Some("aarch64-unknown-linux-gnu"),
+        _ => None,
+    }
+}
+
+/// Runs tests a second time under an instrument; a run that found nothing to do is a failure.
+fn instrumented(command: &Command, what: &str) -> Result<()> {
+    println!("{command}");
+    let (tally, outcome) = command.clone().limit(INSTRUMENTED_LIMIT).quiet_tally();
+    outcome?;
+    println!("{what}s that held: {}", tally.passed);
+    if tally.passed == 0 {
+        return Err(Failure::new(format!("`{command}` found no {what} to run")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_step_is_refused_with_the_known_ones() {
+        let failure = choose(&["clipy".to_owned()]).unwrap_err().to_string();
+        assert!(
+            failure.contains("`clipy`") && failure.contains("clippy"),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn a_crate_that_two_others_use_counts_once() {
+        let tree = "aqe-core v0.1.0 (/somewhere)\nserde v1.0.0\n\nserde v1.0.0 (*)\nserde v2.0.0\n";
+        assert_eq!(count_crates(tree), 3);
+    }
+}
