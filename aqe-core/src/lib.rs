@@ -43,5 +43,8 @@ mod error;
 #[doc(inline)]
 pub use self::config::{Config, ConfigError, Loader};
 pub use self::error::Error;
+#[cfg(feature = "queue")]
+#[doc(inline)]
+pub use aqe_queue as queue;
 /// The type of sizes in the configuration.
 pub use bytesize::ByteSize;

@@ -54,6 +54,7 @@
 //! Test names up to 32 KiB, a million tests per binary, 64 MiB per listing, 512 KiB per journal record, 16 MiB of output
 //! per JUnit report. What is larger is refused with a message or cut and marked, never taken in part without a word.
 
+mod cache_file;
 pub mod cargo;
 mod elf;
 pub mod journal;
@@ -62,3 +63,4 @@ pub mod launcher;
 pub mod libtest;
 pub mod list;
 pub mod model;
+pub mod run;

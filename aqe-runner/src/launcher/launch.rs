@@ -14,6 +14,9 @@ use super::strings::Strings;
 /// Every launch waits while it runs: parse, note, return. What it is given is cut where the reads happened to end.
 pub type Tap = Box<dyn FnMut(&[u8]) + Send>;
 
+/// A closure that is told when the process exists, on the launcher's own thread.
+pub(super) type OnStart = Box<dyn FnOnce() + Send>;
+
 /// One start of a [`Program`], to be given to [`Launcher::launch`](super::Launcher::launch).
 ///
 /// # Examples
@@ -36,6 +39,7 @@ pub struct Launch {
     pub(super) leak_timeout: Duration,
     pub(super) output: OutputMode,
     pub(super) on_stdout: Option<Tap>,
+    pub(super) on_start: Option<OnStart>,
     /// The first string that could not be taken; the launch fails with it.
     pub(super) refused: Option<ProgramError>,
 }
@@ -54,6 +58,7 @@ impl Launch {
             leak_timeout: Duration::from_millis(100),
             output: OutputMode::Capture(Capture::default()),
             on_stdout: None,
+            on_start: None,
             refused: None,
         }
     }
@@ -116,6 +121,15 @@ impl Launch {
     #[must_use]
     pub fn on_stdout(mut self, tap: impl FnMut(&[u8]) + Send + 'static) -> Self {
         self.on_stdout = Some(Box::new(tap));
+        self
+    }
+
+    /// Calls `tell` once, when the process has been created, which may be long after [`launch`](super::Launcher::launch).
+    ///
+    /// Every launch waits while it runs. A panic in it is caught and goes no further.
+    #[must_use]
+    pub fn on_start(mut self, tell: impl FnOnce() + Send + 'static) -> Self {
+        self.on_start = Some(Box::new(tell));
         self
     }
 

@@ -336,7 +336,14 @@ mod tests {
                 .envs(mark.map(|mark| (MARK, mark)));
             // A failing test must not leave the pipe of the harness open.
             command.stdout(Stdio::null()).stderr(Stdio::null());
-            Self(command.spawn().unwrap())
+            let sleeper = Self(command.spawn().unwrap());
+            // The parent of a vfork goes on when the child has left the old memory, a moment before it has an
+            // environment in the new one.
+            let environ = format!("/proc/{}/environ", sleeper.pid());
+            while std::fs::read(&environ).unwrap().is_empty() {
+                std::thread::yield_now();
+            }
+            sleeper
         }
 
         fn pid(&self) -> libc::pid_t {

@@ -7,6 +7,7 @@
 //!   while the unreaped leader still keeps the group's number from being used again.
 //! - Every launch gets exactly one result.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -335,6 +336,10 @@ impl<H: Host> Supervisor<H> {
         life.look_later(now);
         let streams = Streams::of(launch);
         pending.promise.announce(self.host.pid(&child));
+        if let Some(tell) = pending.launch.on_start.take() {
+            // It is used up by the call, so nobody sees what state a panic leaves it in.
+            let _ = catch_unwind(AssertUnwindSafe(tell));
+        }
         self.slots[key.slot as usize].process = Some(Process {
             pending,
             child,

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::{CaseKind, ListedTest, Listing};
+use crate::cache_file::CacheFile;
 use crate::elf;
 
 /// Which file this is, as far as the file system tells without reading it.
@@ -90,7 +91,7 @@ pub struct CacheError {
 /// when it is next written.
 #[derive(Debug)]
 pub struct ListCache {
-    path: PathBuf,
+    folder: PathBuf,
     entries: HashMap<String, Entry>,
     changed: bool,
 }
@@ -114,10 +115,9 @@ impl ListCache {
     /// Reads the cache of this folder; an unreadable, damaged or foreign file is an empty cache.
     #[must_use]
     pub fn load(folder: &Path) -> Self {
-        let path = folder.join(FILE);
-        let entries = read(&path).unwrap_or_default();
+        let entries: Vec<Entry> = FILE.read(folder).unwrap_or_default();
         Self {
-            path,
+            folder: folder.to_owned(),
             entries: entries
                 .into_iter()
                 .map(|entry| (entry.identity.path.clone(), entry))
@@ -189,10 +189,11 @@ impl ListCache {
                 .then_with(|| a.identity.path.cmp(&b.identity.path))
         });
         entries.truncate(Self::MAX_ENTRIES);
-        write(&self.path, &entries).map_err(|source| CacheError {
-            path: self.path.clone(),
-            source,
-        })?;
+        FILE.write(&self.folder, &entries)
+            .map_err(|source| CacheError {
+                path: self.folder.join(FILE.name),
+                source,
+            })?;
         self.changed = false;
         Ok(())
     }
@@ -260,72 +261,6 @@ pub fn is_libtest_binary(path: &Path) -> Option<bool> {
         .flatten()
 }
 
-/// The file: a line with format, checksum and length of what follows, then the entries as JSON.
-fn read(path: &Path) -> Option<Vec<Entry>> {
-    let mut text = Vec::new();
-    File::open(path)
-        .ok()?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut text)
-        .ok()?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return None;
-    }
-    let end = text.iter().position(|&byte| byte == b'\n')?;
-    let (header, body) = (&text[..end], &text[end + 1..]);
-    if header != header_of(body).as_bytes() {
-        return None;
-    }
-    serde_json::from_slice(body).ok()
-}
-
-fn write(path: &Path, entries: &[&Entry]) -> io::Result<()> {
-    let body = serde_json::to_vec(entries)?;
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    fs::create_dir_all(folder)?;
-    remove_leftovers(folder);
-    let temporary = folder.join(format!("{TEMPORARY_PREFIX}{}", std::process::id()));
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(header_of(&body).as_bytes())?;
-        file.write_all(b"\n")?;
-        file.write_all(&body)
-    });
-    let placed = written.and_then(|()| fs::rename(&temporary, path));
-    if placed.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    placed
-}
-
-fn header_of(body: &[u8]) -> String {
-    format!(
-        "aqe-test-lists {FORMAT} {:08x} {}",
-        crc32fast::hash(body),
-        body.len()
-    )
-}
-
-/// Removes what killed processes left half-written. One that is being written is seconds old.
-fn remove_leftovers(folder: &Path) {
-    let Ok(files) = fs::read_dir(folder) else {
-        return;
-    };
-    for file in files.flatten() {
-        let is_leftover = file
-            .file_name()
-            .to_str()
-            .is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
-        let modified = file.metadata().and_then(|metadata| metadata.modified());
-        let is_old = modified.is_ok_and(|at| {
-            at.elapsed()
-                .is_ok_and(|age| age > Duration::from_secs(3600))
-        });
-        if is_leftover && is_old {
-            let _ = fs::remove_file(file.path());
-        }
-    }
-}
-
 #[cfg(unix)]
 fn inode(metadata: &fs::Metadata) -> (u64, u64, u64) {
     use std::os::unix::fs::MetadataExt;
@@ -358,12 +293,13 @@ fn day(time: SystemTime) -> u64 {
         / (24 * 60 * 60)
 }
 
-const FILE: &str = "test-lists.json";
-const TEMPORARY_PREFIX: &str = "test-lists.tmp.";
-/// Changes when an older reader would misread a newer file, or when what is worth remembering changes.
-const FORMAT: u32 = 1;
-/// 2,000 binaries with 300 tests of 50 bytes each stay below it.
-const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+const FILE: CacheFile = CacheFile {
+    name: "test-lists.json",
+    // Also changes when what is worth remembering changes.
+    format: 1,
+    // 2,000 binaries with 300 tests of 50 bytes each stay below it.
+    max_bytes: 64 * 1024 * 1024,
+};
 const SETTLING_COARSE: Duration = Duration::from_secs(2);
 const SETTLING_FINE: Duration = Duration::from_millis(100);
 const BENCHMARK: u8 = 1;
@@ -498,35 +434,6 @@ mod tests {
     }
 
     #[test]
-    fn every_damage_reads_as_empty() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        fs::write(&path, "x").unwrap();
-        let (mut cache, identity) = with_entry(folder.path(), &path);
-        cache.save().unwrap();
-        let file = folder.path().join(FILE);
-        let whole = fs::read(&file).unwrap();
-        for cut in 0..whole.len() {
-            fs::write(&file, &whole[..cut]).unwrap();
-            assert!(
-                ListCache::load(folder.path()).entries.is_empty(),
-                "cut at {cut}"
-            );
-        }
-        for index in 0..whole.len() {
-            let mut flipped = whole.clone();
-            flipped[index] ^= 0x20;
-            fs::write(&file, &flipped).unwrap();
-            assert!(
-                ListCache::load(folder.path()).entries.is_empty(),
-                "byte {index}"
-            );
-        }
-        fs::write(&file, &whole).unwrap();
-        assert!(ListCache::load(folder.path()).lookup(&identity).is_some());
-    }
-
-    #[test]
     fn vanished_binaries_leave_and_the_least_used_go_first() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
@@ -562,10 +469,10 @@ mod tests {
             .unwrap()
             .map(|file| file.unwrap().file_name())
             .collect();
-        assert_eq!(names, [FILE]);
+        assert_eq!(names, [FILE.name]);
         // A folder where the file should be: an error, and no temporary file left.
         let blocked = folder.path().join("blocked");
-        fs::create_dir_all(blocked.join(FILE)).unwrap();
+        fs::create_dir_all(blocked.join(FILE.name)).unwrap();
         let (mut cache, _) = with_entry(&blocked, &path);
         assert!(
             cache

@@ -152,6 +152,13 @@ pub struct Attempt {
     /// Whether it shared its process with other tests (batch isolation).
     #[serde(default, skip_serializing_if = "is_false")]
     pub batched: bool,
+    /// How many bytes its process wrote to both streams; 0 for one that shared its process.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_bytes: u64,
+    /// Whether its harness was left to hold what the test printed, to be replayed should it fail. What a harness holds
+    /// is lost when its process is killed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub output_held: bool,
     /// One line that says why it failed, usually the panic message; `None` when it passed or said nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
@@ -171,6 +178,8 @@ impl Attempt {
             duration: Duration::ZERO,
             leaked: false,
             batched: false,
+            output_bytes: 0,
+            output_held: false,
             summary: None,
             output: None,
         }
@@ -204,6 +213,14 @@ impl Attempt {
         self
     }
 
+    /// Sets how much its process wrote, and whether its harness held what the test itself printed.
+    #[must_use]
+    pub fn wrote(mut self, output_bytes: u64, output_held: bool) -> Self {
+        self.output_bytes = output_bytes;
+        self.output_held = output_held;
+        self
+    }
+
     /// Sets the one-line reason.
     #[must_use]
     pub fn summary(mut self, summary: Option<String>) -> Self {
@@ -221,6 +238,10 @@ impl Attempt {
 
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 #[cfg(test)]

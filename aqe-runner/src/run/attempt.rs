@@ -1,0 +1,213 @@
+//! One attempt at one test, in a process of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Event;
+use super::floor::Floor;
+use super::plan::Case;
+use crate::launcher::{Exit as ProcessExit, Finished, LaunchError, Output, StopMode};
+use crate::libtest::{Completion, completion, panic_summary};
+use crate::model::{
+    Attempt, AttemptResult, Excerpt, ExcerptLimit, Exit, Failure, OutputExcerpt, UnixMillis,
+};
+
+/// Runs a test once and says what came of it.
+pub(super) async fn attempt(floor: &Floor, case: &Case, number: u32) -> Attempt {
+    // A test that prints millions of lines is slowed down tenfold by handing each to the system. Its harness holds them,
+    // unless it failed that way and is tried again.
+    let held = number == 1 && case.past.is_some_and(|past| past.chatty);
+    let events = floor.events.clone();
+    let test = case.id();
+    let launch = floor
+        .launch(&case.binary.program)
+        .args(arguments(case, held))
+        .timeout(floor.settings.timeout)
+        .on_start(move || events.show(Event::AttemptStarted { test, number }));
+    let started = UnixMillis::now();
+    let mut running = floor.launcher.launch(launch);
+    let finished = tokio::select! {
+        finished = &mut running => finished,
+        () = floor.control.until_halted() => {
+            // What has not begun is not to begin.
+            if running.pid().is_none() {
+                running.stop(StopMode::Graceful);
+            }
+            running.await
+        }
+    };
+    match finished {
+        Ok(finished) => judge(floor, case, number, finished, held).started(started),
+        Err(error) => not_started(number, &error).started(started),
+    }
+}
+
+fn arguments(case: &Case, held: bool) -> impl Iterator<Item = &str> {
+    let optional = [
+        (!held, "--nocapture"),
+        (case.ignored, "--ignored"),
+        // Without it a libtest process asks the system how many processors there are.
+        (case.accepts_test_threads, "--test-threads=1"),
+    ];
+    [case.name.as_str(), "--exact"].into_iter().chain(
+        optional
+            .into_iter()
+            .filter_map(|(wanted, argument)| wanted.then_some(argument)),
+    )
+}
+
+fn not_started(number: u32, error: &LaunchError) -> Attempt {
+    let result = match error {
+        LaunchError::Stopped => AttemptResult::Cancelled,
+        other => AttemptResult::Failed(Failure::NotStarted {
+            message: with_causes(other),
+        }),
+    };
+    Attempt::new(number, result)
+}
+
+/// An error and what caused it, in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn judge(floor: &Floor, case: &Case, number: u32, finished: Finished, held: bool) -> Attempt {
+    let result = result(&finished, floor.settings.timeout);
+    let bytes = finished.stdout.total_bytes() + finished.stderr.total_bytes();
+    let attempt = Attempt::new(number, result)
+        .lasting(finished.wall)
+        .leaked(finished.leaked.is_some())
+        .wrote(bytes, held);
+    if attempt.result.is_pass() {
+        return attempt;
+    }
+    let summary = summary(&finished, case);
+    let stdout = excerpt(floor, finished.stdout);
+    let stderr = excerpt(floor, finished.stderr);
+    attempt
+        .summary(summary)
+        .output(Some(OutputExcerpt::new(stdout, stderr)))
+}
+
+fn result(finished: &Finished, timeout: Option<Duration>) -> AttemptResult {
+    if finished.timed_out {
+        return AttemptResult::TimedOut {
+            after: timeout.unwrap_or(finished.wall),
+        };
+    }
+    let exit = exit_of(finished.exit);
+    if let Some(failure) = Failure::of_exit(exit) {
+        // A process that was told to end says nothing about its test by ending.
+        return if finished.stopped {
+            AttemptResult::Cancelled
+        } else {
+            AttemptResult::Failed(failure)
+        };
+    }
+    if exited_early(exit, finished) {
+        return if finished.stopped {
+            AttemptResult::Cancelled
+        } else {
+            AttemptResult::Failed(Failure::ExitedEarly)
+        };
+    }
+    AttemptResult::Passed
+}
+
+/// Whether the process ended with code 0 and without the result that its harness owes.
+///
+/// When the test closed standard output there is nowhere to look for the result, and the exit code has to do.
+fn exited_early(exit: Exit, finished: &Finished) -> bool {
+    if finished.stdout_closed_early {
+        return false;
+    }
+    let Ok(head) = finished.stdout.read_head(LOOK) else {
+        return false;
+    };
+    let Ok(tail) = finished.stdout.read_tail(LOOK) else {
+        return false;
+    };
+    completion(exit, &head, &tail) == Completion::ExitedEarly
+}
+
+pub(super) fn exit_of(exit: ProcessExit) -> Exit {
+    match exit {
+        ProcessExit::Code(code) => Exit::Code(code),
+        ProcessExit::Signal {
+            number,
+            core_dumped,
+        } => Exit::Signal {
+            signal: number,
+            core_dumped,
+        },
+    }
+}
+
+/// The line of the panic that ended the test, wherever the harness put it.
+fn summary(finished: &Finished, case: &Case) -> Option<String> {
+    [&finished.stderr, &finished.stdout]
+        .into_iter()
+        .filter_map(|stream| stream.read_tail(LOOK_FOR_PANIC).ok())
+        .find_map(|tail| panic_summary(&tail, Some(case.name.as_str())))
+        .map(|panic| format!("{}: {}", panic.location, panic.message))
+}
+
+/// Cuts a stream, and keeps the file that holds the whole of it if it was spilled.
+fn excerpt(floor: &Floor, output: Output) -> Excerpt {
+    let head = output.read_head(KEPT.head + KEPT.tail).unwrap_or_default();
+    let tail = output.read_tail(KEPT.tail).unwrap_or_default();
+    let excerpt = Excerpt::from_ends(&head, &tail, output.total_bytes(), KEPT);
+    if output.file().is_none() || !floor.may_keep(output.len()) {
+        return excerpt;
+    }
+    match output.keep_file() {
+        Some(path) => excerpt.spilled_to(path.to_string_lossy()),
+        None => excerpt,
+    }
+}
+
+/// Reaches past what a harness prints before its test, and behind it.
+const LOOK: usize = 4 * 1024;
+const LOOK_FOR_PANIC: usize = 64 * 1024;
+/// What is kept of a stream of a test that failed. The rest is in its file, or left out with a mark.
+const KEPT: ExcerptLimit = ExcerptLimit {
+    head: 16 * 1024,
+    tail: 48 * 1024,
+};
+
+/// Shared by everyone who starts tests: the case and what its attempts have come to so far.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub(super) case: Arc<Case>,
+    /// Attempts that did not pass, without their output.
+    failed: parking_lot::Mutex<Vec<Attempt>>,
+}
+
+impl Trial {
+    pub(super) fn new(case: Arc<Case>) -> Arc<Self> {
+        Arc::new(Self {
+            case,
+            failed: parking_lot::Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Takes an attempt in and returns the verdict on all of them so far, with their time together.
+    pub(super) fn judge_with(&self, attempt: &Attempt) -> (crate::model::Verdict, Duration) {
+        let mut attempts = self.failed.lock();
+        let mut attempt = attempt.clone();
+        attempt.output = None;
+        attempts.push(attempt);
+        verdict_on(&attempts)
+    }
+
+    /// The verdict on the attempts that were made, when no other one will be.
+    pub(super) fn verdict(&self) -> (crate::model::Verdict, Duration) {
+        verdict_on(&self.failed.lock())
+    }
+}
+
+fn verdict_on(attempts: &[Attempt]) -> (crate::model::Verdict, Duration) {
+    let time = attempts.iter().map(|attempt| attempt.duration).sum();
+    (crate::model::Verdict::of(attempts), time)
+}

@@ -1,0 +1,164 @@
+//! What earlier runs know about tests that matters for the next one.
+//!
+//! Two facts pay: how long a slow test takes, because the longest go first, and whether a test prints so much that its
+//! harness should hold the output instead of handing every line to the system. Tests that are neither slow nor
+//! chatty are not remembered, so the file stays small.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache_file::CacheFile;
+use crate::model::{BinaryId, TestId, TestName};
+
+/// What is known of one test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Past {
+    /// How long its last run took.
+    #[serde(rename = "duration_us", with = "crate::model::micros")]
+    pub(super) duration: Duration,
+    /// Whether it printed more than [`CHATTY_BYTES`] when that was last seen.
+    #[serde(default)]
+    pub(super) chatty: bool,
+}
+
+impl Past {
+    pub(super) fn of(duration: Duration, output_bytes: u64) -> Self {
+        Self {
+            duration,
+            chatty: output_bytes >= CHATTY_BYTES,
+        }
+    }
+
+    fn is_worth_keeping(self) -> bool {
+        self.duration >= SLOW || self.chatty
+    }
+}
+
+/// What is known of all tests.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    tests: HashMap<TestId, Past>,
+    changed: bool,
+}
+
+/// One test in the file.
+#[derive(Serialize, Deserialize)]
+struct Line(BinaryId, TestName, Past);
+
+impl History {
+    /// Reads the history of this folder; without one, or with a damaged one, nothing is known.
+    pub(super) fn load(folder: &Path) -> Self {
+        let lines: Vec<Line> = FILE.read(folder).unwrap_or_default();
+        let tests = lines
+            .into_iter()
+            .map(|Line(binary, name, past)| (TestId { binary, name }, past))
+            .collect();
+        Self {
+            tests,
+            changed: false,
+        }
+    }
+
+    /// What is known of a test.
+    pub(super) fn of(&self, test: &TestId) -> Option<Past> {
+        self.tests.get(test).copied()
+    }
+
+    /// Takes in how a test was this time.
+    pub(super) fn record(&mut self, test: &TestId, past: Past) {
+        let known = self.of(test);
+        if !past.is_worth_keeping() {
+            if known.is_some() {
+                self.tests.remove(test);
+                self.changed = true;
+            }
+        } else if known.is_none_or(|known| known.differs(past))
+            && (known.is_some() || self.tests.len() < MAX_TESTS)
+        {
+            self.tests.insert(test.clone(), past);
+            self.changed = true;
+        }
+    }
+
+    /// Writes the history if it has changed enough to matter.
+    pub(super) fn save(&mut self, folder: &Path) -> io::Result<()> {
+        if !self.changed {
+            return Ok(());
+        }
+        let mut lines: Vec<Line> = self
+            .tests
+            .iter()
+            .map(|(test, &past)| Line(test.binary.clone(), test.name.clone(), past))
+            .collect();
+        lines.sort_unstable_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        FILE.write(folder, &lines)?;
+        self.changed = false;
+        Ok(())
+    }
+}
+
+impl Past {
+    /// Whether the order of tests or the way they are run could change: a quarter more or less does not.
+    fn differs(self, other: Self) -> bool {
+        let (short, long) = (
+            self.duration.min(other.duration),
+            self.duration.max(other.duration),
+        );
+        self.chatty != other.chatty || long > short + short / 4
+    }
+}
+
+/// Starting one of these a little later than another of its kind cannot lengthen a run by more than this.
+const SLOW: Duration = Duration::from_millis(10);
+/// A test that prints 30 bytes at a time needs 35,000 system calls for this much; some print a hundred times as much.
+pub(super) const CHATTY_BYTES: u64 = 1024 * 1024;
+/// Bounds the file at about 20 MiB.
+const MAX_TESTS: usize = 200_000;
+const FILE: CacheFile = CacheFile {
+    name: "test-history.json",
+    format: 1,
+    max_bytes: 64 * 1024 * 1024,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> TestId {
+        TestId::new("p", name)
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn slow_and_chatty_tests_are_remembered_and_others_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::load(folder.path());
+        history.record(&id("slow"), Past::of(SECOND, 0));
+        history.record(&id("chatty"), Past::of(Duration::ZERO, CHATTY_BYTES));
+        history.record(&id("neither"), Past::of(Duration::from_millis(9), 5));
+        history.save(folder.path()).unwrap();
+        let mut history = History::load(folder.path());
+        assert_eq!(history.of(&id("slow")), Some(Past::of(SECOND, 0)));
+        assert!(history.of(&id("chatty")).unwrap().chatty);
+        assert_eq!(history.of(&id("neither")), None);
+        history.record(&id("slow"), Past::of(Duration::ZERO, 0));
+        history.save(folder.path()).unwrap();
+        assert_eq!(History::load(folder.path()).of(&id("slow")), None);
+    }
+
+    #[test]
+    fn small_changes_do_not_rewrite_the_file() {
+        let mut history = History::default();
+        history.record(&id("a"), Past::of(SECOND, 0));
+        history.changed = false;
+        history.record(&id("a"), Past::of(SECOND * 6 / 5, 0));
+        assert!(!history.changed);
+        history.record(&id("a"), Past::of(SECOND * 2, 0));
+        assert!(history.changed);
+    }
+}

@@ -1,0 +1,295 @@
+//! A whole run, from test binaries to a report.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use aqe_core::config::{Isolation, Machine};
+use aqe_core::queue::{AsyncOperationQueue, QueueConfig};
+
+use super::floor::Floor;
+use super::history::History;
+use super::listing::{self, Listed};
+use super::plan::{Plan, Runnable};
+use super::recorder::{Outlets, Recorder};
+use super::{
+    Event, Reporter, RunControl, RunError, RunOptions, RunReport, RunStarted, TestOutput, batch,
+    singly,
+};
+use crate::cargo::Workspace;
+use crate::journal::{JournalWriter, RunFolder, RunId, RunsFolder};
+use crate::junit::JunitReport;
+use crate::launcher::{Environment, Launcher, LauncherConfig};
+use crate::list::ListCache;
+use crate::model::{UnixMillis, Verdict};
+
+/// Runs the tests of a workspace.
+///
+/// # Examples
+///
+/// ```no_run
+/// use aqe_runner::cargo::{Selection, find_test_binaries};
+/// use aqe_runner::run::{Event, Reporter, RunOptions, Runner};
+///
+/// struct Failures;
+/// impl Reporter for Failures {
+///     fn event(&mut self, event: &Event) {
+///         if let Event::TestFinished { test, verdict, .. } = event
+///             && verdict.is_failure()
+///         {
+///             println!("{test}: {verdict}");
+///         }
+///     }
+/// }
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let workspace = find_test_binaries(&std::env::current_dir()?, &Selection::default())?;
+/// let runner = Runner::new(RunOptions::default())?;
+/// let report = runner.run(&workspace, Box::new(Failures)).await?;
+/// println!("{} passed", report.counts.passes());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Runner {
+    options: RunOptions,
+    jobs: NonZeroUsize,
+    launcher: Launcher,
+    queue: AsyncOperationQueue,
+    control: RunControl,
+}
+
+impl Runner {
+    /// Prepares a run: its launcher and its queue. Needs a tokio runtime with time.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Launcher`] and [`RunError::Engine`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn new(options: RunOptions) -> Result<Self, RunError> {
+        let jobs = match options.output {
+            TestOutput::Inherited => NonZeroUsize::MIN,
+            TestOutput::Captured => options.settings.jobs.on(Machine::detect().cores),
+        };
+        let launcher = Launcher::start(&LauncherConfig::default().max_running(jobs))?;
+        let config = QueueConfig::default()
+            .max_concurrent(jobs.get().saturating_add(AHEAD))
+            .timeout(None);
+        let queue = AsyncOperationQueue::new(config)
+            .map_err(|error| RunError::Internal(error.to_string()))?;
+        Ok(Self {
+            control: RunControl::new(launcher.clone()),
+            options,
+            jobs,
+            launcher,
+            queue,
+        })
+    }
+
+    /// A handle that ends, holds and continues the run from elsewhere.
+    #[must_use]
+    pub fn control(&self) -> RunControl {
+        self.control.clone()
+    }
+
+    /// Lists the tests, runs those that are to run, and returns when the last verdict is on disk and has been reported.
+    ///
+    /// # Errors
+    ///
+    /// Failing tests are none; see [`RunError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops what runs, as the launcher does; the journal then ends without a last record.
+    pub async fn run(
+        self,
+        workspace: &Workspace,
+        reporter: Box<dyn Reporter>,
+    ) -> Result<RunReport, RunError> {
+        let state = match &self.options.state {
+            Some(folder) => folder.clone(),
+            None => workspace.target_directory.join("aqe"),
+        };
+        let mut warnings = Vec::new();
+        let Listed { listings, failed } = self.list(workspace, &state, &mut warnings).await?;
+        let history = History::load(&state);
+        let plan = Plan::new(listings, &self.options.filter, &history);
+        for test in &plan.duplicates {
+            warnings.push(format!(
+                "{} lists {} more than once; it is run as one test",
+                test.binary, test.name
+            ));
+        }
+        warnings.extend(failed.iter().map(ToString::to_string));
+        let disk = Disk::prepare(&state, &mut warnings);
+        let recorder = Recorder::start(Outlets {
+            journal: disk.journal,
+            junit: self.junit(workspace),
+            history,
+            reporter,
+            arguments: self.options.arguments.clone(),
+        })?;
+        recorder.events().send(Event::RunStarted(RunStarted {
+            run: disk.run,
+            started: UnixMillis::now(),
+            tests: plan.cases.len() as u64,
+            binaries: plan.binaries(),
+            ignored: plan.ignored.len() as u64,
+            filtered_out: plan.filtered_out,
+            jobs: self.jobs.get(),
+            isolation: self.isolation().as_str(),
+            journal: disk.journal_path.clone(),
+        }));
+        for message in warnings {
+            recorder.events().send(Event::Warning { message });
+        }
+        let begin = Instant::now();
+        let floor = Arc::new(Floor {
+            launcher: self.launcher.clone(),
+            control: self.control.clone(),
+            events: recorder.events().clone(),
+            settings: self.options.settings.clone(),
+            output: self.options.output,
+            spill: disk.spill.clone(),
+            spill_left: AtomicU64::new(MAX_KEPT_SPILL),
+            next_batch: AtomicU64::new(1),
+        });
+        self.execute(&floor, &plan).await?;
+        let duration = begin.elapsed();
+        let stopped = self.control.halted();
+        let mut recorded = recorder.finish(duration, stopped)?;
+        // The next run is a little slower without it; nothing else hangs on it.
+        let _ = recorded.history.save(&state);
+        if let Some(spill) = &disk.spill {
+            // Stays when it holds the output of a test that failed.
+            let _ = std::fs::remove_dir(spill);
+        }
+        Ok(RunReport {
+            run: disk.run,
+            counts: recorded.counts,
+            selected: plan.cases.len() as u64,
+            duration,
+            stopped,
+            unlisted: failed,
+            journal: disk.journal_path,
+            junit_error: recorded.junit_error,
+        })
+    }
+
+    async fn list(
+        &self,
+        workspace: &Workspace,
+        state: &Path,
+        warnings: &mut Vec<String>,
+    ) -> Result<Listed, RunError> {
+        let shared = Environment::current()?;
+        let binaries = workspace
+            .binaries
+            .iter()
+            .map(|binary| Ok((binary.clone(), Arc::new(Runnable::new(binary, &shared)?))))
+            .collect::<Result<Vec<_>, RunError>>()?;
+        let mut cache = ListCache::load(state);
+        let listed = listing::list(
+            &self.launcher,
+            &self.queue,
+            &self.control,
+            binaries,
+            &mut cache,
+        )
+        .await?;
+        if let Err(error) = cache.save() {
+            warnings.push(super::attempt::with_causes(&error));
+        }
+        Ok(listed)
+    }
+
+    async fn execute(&self, floor: &Arc<Floor>, plan: &Plan) -> Result<(), RunError> {
+        for test in &plan.ignored {
+            let verdict = Verdict::Ignored { reason: None };
+            floor.settle(test.clone(), verdict, Duration::ZERO);
+        }
+        match self.isolation() {
+            Isolation::Batch => batch::run(floor, &self.queue, plan, self.jobs.get()).await,
+            _ => singly::run(floor, &self.queue, &plan.cases).await,
+        }
+    }
+
+    /// A terminal that several tests write to at once helps nobody.
+    fn isolation(&self) -> Isolation {
+        match self.options.output {
+            TestOutput::Inherited => Isolation::Process,
+            TestOutput::Captured => self.options.settings.isolation,
+        }
+    }
+
+    fn junit(&self, workspace: &Workspace) -> Option<(JunitReport, PathBuf)> {
+        let path = self.options.junit.clone()?;
+        let name = workspace.root.file_name().unwrap_or_default();
+        Some((JunitReport::new(&name.to_string_lossy()), path))
+    }
+}
+
+/// The run's folder, as far as it can be had.
+struct Disk {
+    run: RunId,
+    journal: Option<JournalWriter>,
+    journal_path: Option<PathBuf>,
+    spill: Option<PathBuf>,
+}
+
+impl Disk {
+    /// Makes room for a new run; without it the run goes on, and `warnings` says what is missing.
+    fn prepare(state: &Path, warnings: &mut Vec<String>) -> Self {
+        let run = RunId::new();
+        let runs = RunsFolder::new(state.join("runs"));
+        let mut disk = Self {
+            run,
+            journal: None,
+            journal_path: None,
+            spill: None,
+        };
+        let folder = match runs.create(run) {
+            Ok(folder) => folder,
+            Err(error) => {
+                warnings.push(format!(
+                    "this run is not recorded on disk: {}",
+                    super::attempt::with_causes(&error)
+                ));
+                return disk;
+            }
+        };
+        disk.open(&folder, warnings);
+        // What cannot be cleared away today is tried again tomorrow.
+        let _ = runs.prune(RunsFolder::DEFAULT_KEPT);
+        disk
+    }
+
+    fn open(&mut self, folder: &RunFolder, warnings: &mut Vec<String>) {
+        match folder.create_journal() {
+            Ok(journal) => {
+                self.journal_path = Some(folder.journal_path());
+                self.journal = Some(journal);
+            }
+            Err(error) => warnings.push(format!(
+                "this run is not recorded on disk: {}",
+                super::attempt::with_causes(&error)
+            )),
+        }
+        let spill = folder.path().join("output");
+        // Without it, output that does not fit in memory goes to the system's folder for temporary files.
+        if std::fs::create_dir(&spill).is_ok() {
+            self.spill = Some(spill);
+        }
+    }
+}
+
+/// Operations that are with the launcher before it can start them: then the next process is started by the thread that
+/// sees the last one end, without a way through this runtime.
+const AHEAD: usize = 1;
+/// The most spilled output of failed tests that one run leaves on disk.
+const MAX_KEPT_SPILL: u64 = 1024 * 1024 * 1024;
