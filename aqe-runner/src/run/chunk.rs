@@ -64,17 +64,18 @@ impl ChunkSource {
             .iter()
             .enumerate()
             .max_by_key(|(_, binary)| binary.undealt.len())?;
-        let share = self.remaining.div_ceil(CHUNKS_PER_SLOT * self.jobs);
         let worth_a_start = self.tests_worth_a_start(index);
+        let share = self.remaining.div_ceil(CHUNKS_PER_SLOT * self.jobs);
+        // Not so few that the start costs more than it spreads, and not so many that another slot would go without.
+        let fair = self.remaining.div_ceil(self.jobs);
         let binary = &mut self.binaries[index];
         let left = binary.undealt.len();
-        let size = share.max(worth_a_start).clamp(1, MAX_CHUNK).min(left);
-        // What would be left behind is not worth a process of its own.
-        let size = if left - size < worth_a_start.min(size / 2) && left <= MAX_CHUNK {
+        let size = if left <= worth_a_start {
             left
         } else {
-            size
+            share.max(worth_a_start.min(fair)).min(left)
         };
+        let size = size.min(MAX_CHUNK);
         let size = binary.fitting(size);
         if size == 0 {
             return None;
@@ -141,8 +142,8 @@ fn scattered(count: usize) -> Vec<u32> {
     order
 }
 
-/// Shares per slot: the first chunk of a slot is at most a third of what the slot would get.
-const CHUNKS_PER_SLOT: usize = 3;
+/// Shares per slot: the first chunk of a slot is half of what the slot would get, and so on with what remains.
+const CHUNKS_PER_SLOT: usize = 2;
 /// Bounds libtest's own matching, which compares every test with every name.
 const MAX_CHUNK: usize = 512;
 /// Bounds a command line: Linux takes a quarter of the stack's limit, 2 MiB by default, for arguments and environment.
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn chunks_shrink_towards_the_end() {
         let sizes = sizes(&mut ChunkSource::new([vec![8; 100]], 10));
-        assert_eq!(sizes[0], 4);
+        assert_eq!(sizes[0], 5);
         assert!(sizes.windows(2).all(|pair| pair[0] >= pair[1]), "{sizes:?}");
         assert_eq!(*sizes.last().unwrap(), 1);
     }
@@ -174,17 +175,17 @@ mod tests {
         let mut source = ChunkSource::new([vec![8; 1000]], 2);
         let first = source.next_chunk().unwrap();
         for _ in &first.tests {
-            source.record(0, Duration::from_micros(20));
+            source.record(0, Duration::from_micros(25));
         }
-        let rest = sizes(&mut source);
-        assert!(rest.iter().all(|&size| size >= 100), "{rest:?}");
+        assert_eq!(first.tests.len(), 250);
+        assert_eq!(sizes(&mut source), [188, 160, 160, 121, 121]);
     }
 
     #[test]
     fn slow_tests_are_dealt_one_by_one_at_the_end() {
         let mut source = ChunkSource::new([vec![8; 12]], 4);
         source.record(0, Duration::from_millis(450));
-        assert_eq!(sizes(&mut source).into_iter().max(), Some(1));
+        assert_eq!(sizes(&mut source), [2, 2, 1, 1, 1, 1, 1, 1, 1, 1]);
     }
 
     #[test]
