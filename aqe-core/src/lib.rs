@@ -40,6 +40,10 @@
 pub mod config;
 mod error;
 
+#[cfg(feature = "queue")]
+#[doc(inline)]
+pub use aqe_queue as queue;
+
 #[doc(inline)]
 pub use self::config::{Config, ConfigError, Loader};
 pub use self::error::Error;

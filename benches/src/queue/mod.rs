@@ -4,6 +4,7 @@
 //! or not anyone waits, and each one's result is waited for. Pools hold boxed operations and answer through a
 //! one-shot channel, which is how they are written in practice.
 
+mod aqe;
 mod contender;
 mod operations;
 mod peers;
@@ -15,8 +16,10 @@ use xtask::{Failure, Result};
 
 use crate::cli::Request;
 use crate::measure::Reading;
+use crate::report::AQE;
 use crate::rounds::{Pairing, Scale};
 
+pub use aqe::AqeQueue;
 pub use contender::{Contender, Level, Submitter};
 pub use peers::{
     AsyncChannelPool, AsyncPriorityChannelPool, BufferUnordered, KanalPool, SemaphoreJoinSet,
@@ -38,6 +41,10 @@ struct Entry {
 
 /// Everyone who takes part; those with priorities are marked by their ranks in `five-priorities-200k`.
 const CONTENDERS: &[Entry] = &[
+    Entry {
+        name: AQE,
+        sample: workload::sample::<AqeQueue>,
+    },
     Entry {
         name: "tokio-semaphore-joinset",
         sample: workload::sample::<SemaphoreJoinSet>,
@@ -126,6 +133,7 @@ mod tests {
             let top = readings.iter().find(|reading| reading.metric == "rank-top");
             top.unwrap().value
         };
+        assert!(rank(AQE) < 0.15);
         assert!(rank("async-priority-channel-pool") < 0.15);
         assert!(rank("kanal-pool") > 0.4);
     }

@@ -2,17 +2,23 @@
 //!
 //! The program is `true`, so this is all overhead: exec and dynamic linking are the floor for everyone.
 
+use std::future::Future;
 use std::io::Read;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use aqe_runner::launcher::{Launch, Launcher, LauncherConfig, Program};
 use tokio::runtime::Builder;
 use xtask::{Failure, Result};
 
 use super::Part;
 use crate::measure::Reading;
+use crate::report::AQE;
 use crate::rounds::Scale;
 
 pub(super) const PART: Part = Part {
@@ -29,11 +35,18 @@ const PROCESSES: u64 = 2000;
 /// How many are under way at a time.
 const WIDTH: u64 = 2;
 
+/// Launches that wait inside our launcher for one of the two to end, as `LauncherConfig::max_running` advises.
+const AHEAD: u64 = 1;
+
+/// Our launcher with nothing ahead: the next launch is asked for when the caller has heard of an end, as everyone
+/// else here does it.
+const AQE_TWO: &str = "aqe-nothing-ahead";
+
 const TOKIO: &str = "tokio-command-output";
 const THREADS: &str = "posix-spawn-two-threads";
 
 fn contenders() -> Vec<&'static str> {
-    vec![TOKIO, THREADS]
+    vec![AQE, AQE_TWO, TOKIO, THREADS]
 }
 
 fn sample(_workload: &str, contender: &str, scale: Scale) -> Result<Vec<Reading>> {
@@ -41,6 +54,8 @@ fn sample(_workload: &str, contender: &str, scale: Scale) -> Result<Vec<Reading>
     let program = program()?;
     let start = Instant::now();
     match contender {
+        AQE => with_launcher(&program, processes, WIDTH + AHEAD)?,
+        AQE_TWO => with_launcher(&program, processes, WIDTH)?,
         TOKIO => with_tokio(&program, processes)?,
         THREADS => with_threads(&program, processes)?,
         other => return Err(Failure::new(format!("there is no launcher `{other}`"))),
@@ -62,35 +77,71 @@ fn program() -> Result<PathBuf> {
         .ok_or_else(|| Failure::new("there is no program `true` on this machine"))
 }
 
+/// The launcher under `aqe run`, asked by `callers` tasks on two workers and never running more than two processes.
+fn with_launcher(program: &Path, processes: u64, callers: u64) -> Result<()> {
+    let program = Program::builder(program)
+        .build()
+        .map_err(|error| Failure::new(format!("cannot prepare a program: {error}")))?;
+    let config = LauncherConfig::default().max_running(NonZeroUsize::new(WIDTH as usize));
+    let launcher = Launcher::start(&config)
+        .map_err(|error| Failure::new(format!("cannot start a launcher: {error}")))?;
+    let left = Arc::new(AtomicU64::new(processes));
+    on_two_workers(callers, || {
+        let (program, launcher, left) =
+            (Arc::clone(&program), launcher.clone(), Arc::clone(&left));
+        async move {
+            while take(&left) {
+                let finished = launcher.launch(Launch::new(&program)).await;
+                let finished = finished.map_err(|error| Failure::new(format!("{error}")))?;
+                if !finished.success() {
+                    return Err(Failure::new(format!("a process ended with {finished:?}")));
+                }
+            }
+            Ok(())
+        }
+    })
+}
+
+/// Takes one from what is left, if anything is.
+fn take(left: &AtomicU64) -> bool {
+    // Relaxed: the number guards nothing but itself.
+    left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+        .is_ok()
+}
+
 /// `Command::output` from two tasks on two workers: what an asynchronous runner does.
 fn with_tokio(program: &Path, processes: u64) -> Result<()> {
+    on_two_workers(WIDTH, || {
+        let program = program.to_owned();
+        async move {
+            for _ in 0..processes / WIDTH {
+                let output = tokio::process::Command::new(&program)
+                    .stdin(Stdio::null())
+                    .output()
+                    .await;
+                ended_well(output.map(|output| output.status))?;
+            }
+            Ok(())
+        }
+    })
+}
+
+/// Runs so many tasks on a runtime with two workers, to their ends.
+fn on_two_workers<F>(tasks: u64, task: impl Fn() -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))?;
-    let sides: Vec<_> = (0..WIDTH)
-        .map(|_| {
-            let program = program.to_owned();
-            runtime.spawn(async move {
-                for _ in 0..processes / WIDTH {
-                    let output = tokio::process::Command::new(&program)
-                        .stdin(Stdio::null())
-                        .output()
-                        .await;
-                    ended_well(output.map(|output| output.status))?;
-                }
-                Ok(())
-            })
-        })
-        .collect();
-    for side in sides {
-        let done: Result<()> = runtime
-            .block_on(side)
-            .map_err(|error| Failure::new(format!("a side panicked: {error}")))?;
-        done?;
-    }
-    Ok(())
+    let tasks: Vec<_> = (0..tasks).map(|_| runtime.spawn(task())).collect();
+    tasks.into_iter().try_for_each(|task| {
+        runtime
+            .block_on(task)
+            .map_err(|error| Failure::new(format!("a side panicked: {error}")))?
+    })
 }
 
 /// Two plain threads, each with one process and one pipe for both streams. The standard library uses
