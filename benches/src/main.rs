@@ -35,6 +35,7 @@ fn compare(request: &Request) -> Result<()> {
     let rows = match request.area.as_str() {
         queue::AREA => rounds::run(queue::AREA, &queue::pairings(request), request.plan)?,
         runner::AREA => runner::compare(request)?,
+        runner::LAUNCHER => runner::compare_launcher(request)?,
         verdicts::AREA => verdicts::compare(request)?,
         other => return Err(cli::wrong(&format!("there is no area `{other}`"))),
     };

@@ -6,6 +6,7 @@
 
 mod aqe;
 mod memory;
+mod smallest;
 mod spawn;
 mod suites;
 mod syscalls;
@@ -27,6 +28,9 @@ pub use tool::Tool;
 /// The name of this area.
 pub const AREA: &str = "runner";
 
+/// The name of the part of this area that starts single processes, for those who do not want to wait for the suites.
+pub const LAUNCHER: &str = "launcher";
+
 /// The longest sample is under half a minute on two cores.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -46,8 +50,17 @@ const PARTS: &[Part] = &[suites::PART, syscalls::PART, spawn::PART, memory::PART
 /// When a suite or aqe does not build, or when a sample of aqe fails.
 pub fn compare(request: &Request) -> Result<Vec<Row>> {
     prepare()?;
-    let rows = rounds::run(AREA, &pairings(request), request.plan)?;
+    let rows = rounds::run(AREA, &pairings(PARTS, request), request.plan)?;
     Ok(suites::with_modes_and_means(rows))
+}
+
+/// Takes only the samples of single processes, which need nothing built.
+///
+/// # Errors
+///
+/// When a sample of aqe fails.
+pub fn compare_launcher(request: &Request) -> Result<Vec<Row>> {
+    rounds::run(AREA, &pairings(&[spawn::PART], request), request.plan)
 }
 
 /// Takes one sample in this process.
@@ -77,9 +90,9 @@ pub(crate) fn prepare() -> Result<()> {
     aqe::build(&workspace)
 }
 
-fn pairings(request: &Request) -> Vec<Pairing> {
+fn pairings(parts: &[Part], request: &Request) -> Vec<Pairing> {
     let mut pairings = Vec::new();
-    for part in PARTS {
+    for part in parts {
         for workload in (part.workloads)() {
             for contender in (part.contenders)() {
                 if request.wants(workload, contender) {

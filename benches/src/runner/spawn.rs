@@ -1,6 +1,7 @@
 //! What does it cost to start a process, take its output and wait for it, two at a time? Wall microseconds each.
 //!
-//! The program is `true`, so this is all overhead: exec and dynamic linking are the floor for everyone.
+//! Once with `true`, where exec and dynamic linking are the floor for everyone, and once with a program that does
+//! nothing at all, where it is the launchers' own cost; see [`smallest`].
 
 use std::future::Future;
 use std::io::Read;
@@ -16,18 +17,19 @@ use aqe_runner::launcher::{Launch, Launcher, LauncherConfig, Program};
 use tokio::runtime::Builder;
 use xtask::{Failure, Result};
 
-use super::Part;
+use super::{Part, smallest};
 use crate::measure::Reading;
 use crate::report::AQE;
 use crate::rounds::Scale;
 
 pub(super) const PART: Part = Part {
-    workloads: || vec![WORKLOAD],
+    workloads,
     contenders,
     sample,
 };
 
-const WORKLOAD: &str = "spawn-two-at-a-time";
+const TRUE: &str = "spawn-two-at-a-time";
+const SMALLEST: &str = "spawn-smallest-two-at-a-time";
 
 /// Processes per sample, half of them on each side.
 const PROCESSES: u64 = 2000;
@@ -45,13 +47,23 @@ const AQE_TWO: &str = "aqe-nothing-ahead";
 const TOKIO: &str = "tokio-command-output";
 const THREADS: &str = "posix-spawn-two-threads";
 
+fn workloads() -> Vec<&'static str> {
+    let mut workloads = vec![TRUE];
+    workloads.extend(smallest::IS_KNOWN.then_some(SMALLEST));
+    workloads
+}
+
 fn contenders() -> Vec<&'static str> {
     vec![AQE, AQE_TWO, TOKIO, THREADS]
 }
 
-fn sample(_workload: &str, contender: &str, scale: Scale) -> Result<Vec<Reading>> {
-    let processes = scale.of(PROCESSES);
-    let program = program()?;
+fn sample(workload: &str, contender: &str, scale: Scale) -> Result<Vec<Reading>> {
+    let (program, processes) = match workload {
+        // Five times as many of what takes a fifth of the time.
+        SMALLEST => (smallest::program()?, 5 * PROCESSES),
+        _ => (path_of_true()?, PROCESSES),
+    };
+    let processes = scale.of(processes);
     let start = Instant::now();
     match contender {
         AQE => with_launcher(&program, processes, WIDTH + AHEAD)?,
@@ -69,7 +81,7 @@ fn sample(_workload: &str, contender: &str, scale: Scale) -> Result<Vec<Reading>
 }
 
 /// A full path: a search through `PATH` would be measured too.
-fn program() -> Result<PathBuf> {
+fn path_of_true() -> Result<PathBuf> {
     ["/bin/true", "/usr/bin/true"]
         .into_iter()
         .map(PathBuf::from)
@@ -87,8 +99,7 @@ fn with_launcher(program: &Path, processes: u64, callers: u64) -> Result<()> {
         .map_err(|error| Failure::new(format!("cannot start a launcher: {error}")))?;
     let left = Arc::new(AtomicU64::new(processes));
     on_two_workers(callers, || {
-        let (program, launcher, left) =
-            (Arc::clone(&program), launcher.clone(), Arc::clone(&left));
+        let (program, launcher, left) = (Arc::clone(&program), launcher.clone(), Arc::clone(&left));
         async move {
             while take(&left) {
                 let finished = launcher.launch(Launch::new(&program)).await;
@@ -105,8 +116,10 @@ fn with_launcher(program: &Path, processes: u64, callers: u64) -> Result<()> {
 /// Takes one from what is left, if anything is.
 fn take(left: &AtomicU64) -> bool {
     // Relaxed: the number guards nothing but itself.
-    left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-        .is_ok()
+    left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+        left.checked_sub(1)
+    })
+    .is_ok()
 }
 
 /// `Command::output` from two tasks on two workers: what an asynchronous runner does.
