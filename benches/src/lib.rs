@@ -10,7 +10,8 @@
 //! - [`verdicts`]: whether all runners come to the same verdicts; no speed.
 //! - [`rounds`], [`report`], [`measure`]: how samples are taken, summed up and shown.
 //!
-//! The Criterion benches beside this crate ask narrower questions and compare with nobody.
+//! The Criterion benches beside this crate (`cargo bench -p aqe-benches`) ask narrower questions, each with the obvious
+//! alternative beside it, all in one process: good for seeing what a change did, not for claims.
 
 pub mod cli;
 pub mod measure;

@@ -20,7 +20,7 @@ use crate::report::AQE;
 use crate::rounds::{Pairing, Scale};
 
 pub use aqe::AqeQueue;
-pub use contender::{Contender, Level, Submitter};
+pub use contender::{Contender, Failed, Level, Submitter};
 pub use peers::{
     AsyncChannelPool, AsyncPriorityChannelPool, BufferUnordered, KanalPool, SemaphoreJoinSet,
     TowerBuffer,

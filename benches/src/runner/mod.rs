@@ -23,6 +23,8 @@ use crate::report::Row;
 use crate::rounds::{self, Pairing, Scale};
 
 pub(crate) use aqe::verdicts as aqe_verdicts;
+pub use smallest::program as smallest_program;
+pub use spawn::path_of_true;
 pub use tool::Tool;
 
 /// The name of this area.

@@ -80,8 +80,12 @@ fn sample(workload: &str, contender: &str, scale: Scale) -> Result<Vec<Reading>>
     )])
 }
 
-/// A full path: a search through `PATH` would be measured too.
-fn path_of_true() -> Result<PathBuf> {
+/// The full path of `true`: a search through `PATH` would be measured too.
+///
+/// # Errors
+///
+/// When it is not where it usually is.
+pub fn path_of_true() -> Result<PathBuf> {
     ["/bin/true", "/usr/bin/true"]
         .into_iter()
         .map(PathBuf::from)
