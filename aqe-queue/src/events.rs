@@ -176,6 +176,10 @@ pub(crate) struct Hooks {
     sender: parking_lot::Mutex<Option<broadcast::Sender<Event>>>,
     /// Whether anybody has ever wanted events. Relaxed: it decides whether to tell, nothing is read because of it.
     used: AtomicBool,
+    /// Whether there has ever been a subscriber: observers alone must not bring workers together at the sender's lock,
+    /// three times for each operation. Relaxed: what happens after `subscribe` has returned comes to a worker through
+    /// the queue's lock, and with it this.
+    subscribed: AtomicBool,
 }
 
 impl Hooks {
@@ -186,6 +190,7 @@ impl Hooks {
             observers,
             sender: parking_lot::Mutex::new(Some(sender)),
             used,
+            subscribed: AtomicBool::new(false),
         }
     }
 
@@ -196,6 +201,7 @@ impl Hooks {
 
     pub(crate) fn subscribe(&self) -> EventStream {
         self.used.store(true, Ordering::Relaxed);
+        self.subscribed.store(true, Ordering::Relaxed);
         let receiver = match &*self.sender.lock() {
             Some(sender) => sender.subscribe(),
             // A queue that is over has no more events.
@@ -215,6 +221,9 @@ impl Hooks {
             }
         }
         let last = event == Event::Drained;
+        if !last && !self.subscribed.load(Ordering::Relaxed) {
+            return;
+        }
         let mut sender = self.sender.lock();
         if let Some(sender) = &*sender {
             // An error only says that nobody is subscribed at the moment.
