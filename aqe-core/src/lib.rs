@@ -47,8 +47,5 @@ pub use aqe_queue as queue;
 #[doc(inline)]
 pub use self::config::{Config, ConfigError, Loader};
 pub use self::error::Error;
-#[cfg(feature = "queue")]
-#[doc(inline)]
-pub use aqe_queue as queue;
 /// The type of sizes in the configuration.
 pub use bytesize::ByteSize;

@@ -7,22 +7,29 @@
 //!
 //! ```no_run
 //! use aqe_runner::cargo::{Selection, find_test_binaries};
-//! use aqe_runner::list::{ListOutput, list_with};
-//! use aqe_runner::model::Exit;
-//! use std::process::Command;
+//! use aqe_runner::run::{Event, Reporter, RunOptions, Runner};
 //!
-//! let workspace = find_test_binaries(&std::env::current_dir()?, &Selection::default())?;
-//! for binary in &workspace.binaries {
-//!     let listing = list_with(binary, |call| {
-//!         let mut words = binary.command();
-//!         let mut command = Command::new(words.next().unwrap_or_default());
-//!         command.args(words).args(call.arguments()).current_dir(&binary.cwd).envs(binary.env());
-//!         let output = command.output()?;
-//!         Ok(ListOutput::new(Exit::from(output.status), output.stdout, output.stderr))
-//!     })?;
-//!     println!("{}: {} tests", binary.id, listing.tests.len());
+//! /// Prints what failed, and why.
+//! struct Failures;
+//!
+//! impl Reporter for Failures {
+//!     fn event(&mut self, event: &Event) {
+//!         if let Event::TestFinished { test, verdict, .. } = event
+//!             && verdict.is_failure()
+//!         {
+//!             println!("{test}: {verdict}");
+//!         }
+//!     }
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let workspace = find_test_binaries(&std::env::current_dir()?, &Selection::default())?;
+//! let mut options = RunOptions::default();
+//! options.settings.retries = 1;
+//! let report = Runner::new(options)?.run(&workspace, Box::new(Failures)).await?;
+//! println!("{} of {} passed", report.counts.passes(), report.selected);
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # Words
@@ -38,6 +45,7 @@
 //!
 //! | module | answers |
 //! |---|---|
+//! | [`run`] | a whole run: plan, execution through the queue, events, report |
 //! | [`cargo`] | which test binaries a workspace has, and how cargo would start each |
 //! | [`list`] | which tests a binary has, and whether that is known from before |
 //! | [`libtest`] | what a harness' output says, and how far it can be believed |

@@ -42,6 +42,7 @@ on_every_backend! {
     an_unusable_spill_folder_costs_output_but_not_the_verdict
     the_tap_sees_everything_in_order
     a_panicking_tap_is_not_called_again
+    a_start_is_told_when_the_process_exists
     inherited_output_is_not_captured
     a_timeout_ends_the_group_politely
     a_group_that_ignores_sigterm_is_killed_after_the_grace_time
@@ -362,6 +363,31 @@ fn a_panicking_tap_is_not_called_again(backend: Backend) {
     assert_eq!(finished.stdout.total_bytes(), 1_000_000);
     assert_eq!(Arc::strong_count(&calls), 1, "the closure is gone");
     assert!(launcher.launch(shell("exit 0")).wait().unwrap().success());
+}
+
+fn a_start_is_told_when_the_process_exists(backend: Backend) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = |name: &'static str| {
+        let told = Arc::clone(&told);
+        move || told.lock().unwrap().push(name)
+    };
+    let pipe = Pipe::new();
+    let launcher = narrow(backend, 1);
+    let first = launcher.launch(
+        pipe.shell("echo ready >&3; sleep 1000")
+            .on_start(tell("first")),
+    );
+    expect_line(&mut pipe.reader(), "ready");
+    let waiting = launcher.launch(shell("exit 0").on_start(tell("waiting")));
+    let panicking = launcher.launch(shell("exit 0").on_start(|| {
+        // Unlike `panic!`, this prints nothing.
+        std::panic::resume_unwind(Box::new("expected"));
+    }));
+    assert_eq!(*told.lock().unwrap(), ["first"]);
+    first.stop(StopMode::Now);
+    first.wait().unwrap();
+    assert!(waiting.wait().unwrap().success() && panicking.wait().unwrap().success());
+    assert_eq!(*told.lock().unwrap(), ["first", "waiting"]);
 }
 
 fn inherited_output_is_not_captured(backend: Backend) {

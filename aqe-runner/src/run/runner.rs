@@ -25,33 +25,7 @@ use crate::launcher::{Environment, Launcher, LauncherConfig};
 use crate::list::ListCache;
 use crate::model::{UnixMillis, Verdict};
 
-/// Runs the tests of a workspace.
-///
-/// # Examples
-///
-/// ```no_run
-/// use aqe_runner::cargo::{Selection, find_test_binaries};
-/// use aqe_runner::run::{Event, Reporter, RunOptions, Runner};
-///
-/// struct Failures;
-/// impl Reporter for Failures {
-///     fn event(&mut self, event: &Event) {
-///         if let Event::TestFinished { test, verdict, .. } = event
-///             && verdict.is_failure()
-///         {
-///             println!("{test}: {verdict}");
-///         }
-///     }
-/// }
-///
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let workspace = find_test_binaries(&std::env::current_dir()?, &Selection::default())?;
-/// let runner = Runner::new(RunOptions::default())?;
-/// let report = runner.run(&workspace, Box::new(Failures)).await?;
-/// println!("{} passed", report.counts.passes());
-/// # Ok(())
-/// # }
-/// ```
+/// Runs the tests of a workspace. The front page of this crate has an example.
 #[derive(Debug)]
 pub struct Runner {
     options: RunOptions,
