@@ -2,9 +2,11 @@
 
 use crate::config::{ConfigError, EditError};
 
-/// Anything that can go wrong in aqe, with one variant per family.
+/// Anything that can go wrong in setting aqe up, with one variant per family.
 ///
-/// Functions return the error of their own family; this one is for programs that pass everything on.
+/// Functions return the error of their own family where there is only one; this one is for those that touch several,
+/// and for programs that pass everything on. What happens to a single operation is not in it: those errors carry the
+/// operation or its own error along, and are generic.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,4 +16,12 @@ pub enum Error {
     /// A configuration file could not be edited.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// A queue could not be built.
+    #[cfg(feature = "queue")]
+    #[error(transparent)]
+    Queue(#[from] aqe_queue::ConfigError),
+    /// A handler of a named operation could not be registered.
+    #[cfg(feature = "queue")]
+    #[error(transparent)]
+    Register(#[from] aqe_queue::named::RegisterError),
 }

@@ -177,6 +177,12 @@ pub(super) fn join(section: &str, name: &str) -> String {
     }
 }
 
+/// A build without the queue has nobody who would use its settings.
+const QUEUE: Effect = if cfg!(feature = "queue") {
+    InEffect
+} else {
+    Effect::NotYet("this build has no queue (feature `queue`)")
+};
 const BATCH: Effect = Effect::NotYet("there is no batch processor yet");
 const MEMORY: Effect = Effect::NotYet("there is no memory store yet");
 const MONITOR: Effect = Effect::NotYet("there is no monitor yet");
@@ -252,17 +258,17 @@ fn jobs_within(jobs: &Jobs) -> Result<(), Refusal> {
 }
 
 static KEYS: [Key; 46] = [
-    key!("queue.maxConcurrent", queue.max_concurrent, nonzero(1) => nonzero(100_000), InEffect,
+    key!("queue.maxConcurrent", queue.max_concurrent, nonzero(1) => nonzero(100_000), QUEUE,
         "operations that run at the same time"),
-    key!("queue.batchSize", queue.batch_size, nonzero(1) => nonzero(10_000), InEffect,
+    key!("queue.batchSize", queue.batch_size, nonzero(1) => nonzero(10_000), QUEUE,
         "operations taken from the queue per turn"),
-    key!("queue.timeout", queue.timeout, MILLISECOND => 7 * DAY, InEffect,
+    key!("queue.timeout", queue.timeout, MILLISECOND => 7 * DAY, QUEUE,
         "time limit of one attempt"),
-    key!("queue.retryAttempts", queue.retry_attempts, 0 => 100, InEffect,
+    key!("queue.retryAttempts", queue.retry_attempts, 0 => 100, QUEUE,
         "attempts after the first"),
-    key!("queue.retryDelay", queue.retry_delay, Duration::ZERO => DAY, InEffect,
+    key!("queue.retryDelay", queue.retry_delay, Duration::ZERO => DAY, QUEUE,
         "wait before an attempt is repeated"),
-    key!("queue.priorityLevels", queue.priority_levels, NonZeroU8::MIN => MOST_PRIORITIES, InEffect,
+    key!("queue.priorityLevels", queue.priority_levels, NonZeroU8::MIN => MOST_PRIORITIES, QUEUE,
         "number of priorities"),
     key!("batch.chunkSize", batch.chunk_size, nonzero(1) => nonzero(1_000_000), BATCH,
         "items per chunk"),

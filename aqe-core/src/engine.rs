@@ -1,0 +1,212 @@
+//! The engine: a configuration, and the components that work as it says.
+//!
+//! A program that has read its configuration wants one thing to hold and to shut down, not one per component. An
+//! [`Engine`] is that thing. It has no state of its own and no global one: two engines in one process do not know of
+//! each other.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aqe_queue::{AsyncOperationQueue, DrainReport, QueueConfig, QueueObserver, Registry};
+
+use crate::{Config, Error};
+
+/// The components of aqe, set up by one [`Config`] and shut down together.
+///
+/// Clones are handles of the same engine and cost one reference count. When the last handle is dropped, so is the
+/// engine's hold on its queue. If nobody else [holds it](Self::queue), the queue closes: what waits is cancelled, what runs goes
+/// on to its end for as long as the runtime lives. To let everything finish, call [`shutdown`](Self::shutdown).
+///
+/// ```
+/// use std::time::Duration;
+/// use aqe_core::{Config, Engine};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::new(Config::default())?;
+/// assert_eq!(engine.queue().run(async { 6 * 7 }).await?, 42);
+/// engine.shutdown(Duration::from_secs(10)).await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    queue: AsyncOperationQueue,
+}
+
+impl Engine {
+    /// Builds an engine that works as `config` says, on the current tokio runtime, which must have its time enabled.
+    ///
+    /// # Errors
+    ///
+    /// As [`EngineBuilder::build`].
+    pub fn new(config: Config) -> Result<Self, Error> {
+        Self::builder().config(config).build()
+    }
+
+    /// Sets up an engine with handlers, observers or settings that a file cannot express.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// The configuration with which the engine was built. What [`EngineBuilder::queue`] changed is not in it: see
+    /// [`AsyncOperationQueue::config`].
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The queue. A clone of it keeps the queue open even when every handle of the engine is gone.
+    #[must_use]
+    pub fn queue(&self) -> &AsyncOperationQueue {
+        &self.inner.queue
+    }
+
+    /// Ends in good order: accepts nothing more, lets everything that was accepted run to its end, retries included,
+    /// and cancels what is left after `grace`. The report names what was cut.
+    ///
+    /// A paused queue is resumed for this. To cancel at once what has not begun, call
+    /// [`AsyncOperationQueue::shutdown`] on the [`queue`](Self::queue). Calling it again, or from several places, is harmless: each call
+    /// waits until nothing is left, no longer than its own `grace`.
+    ///
+    /// # Cancel safety
+    ///
+    /// If this future is dropped the engine stays closed and goes on with what it has; nothing is cut.
+    pub async fn shutdown(&self, grace: Duration) -> DrainReport {
+        self.inner.queue.drain_within(grace).await
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("queue", &self.inner.queue)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sets up an [`Engine`]; [`Engine::builder`] starts with the default [`Config`] and nothing else.
+///
+/// ```
+/// use aqe_core::{Engine, HandlerError, Loader, Operation, Registry};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Square(u32);
+///
+/// impl Operation for Square {
+///     const NAME: &'static str = "square/1";
+///     type Output = u32;
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut registry = Registry::new();
+/// registry.register(|square: std::sync::Arc<Square>, _| async move {
+///     square.0.checked_mul(square.0).ok_or_else(|| HandlerError::permanent("too large"))
+/// })?;
+/// let loaded = Loader::new().text("qe.config.yaml", "queue:\n  maxConcurrent: 4\n").load()?;
+/// let engine = Engine::builder()
+///     .config(loaded.into_config())
+///     .registry(registry)
+///     .queue(|queue| queue.capacity(1_000))
+///     .build()?;
+/// assert_eq!(engine.queue().submit(Square(12)).await?.await?, 144);
+/// # Ok(()) }
+/// ```
+#[derive(Default)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct EngineBuilder {
+    config: Config,
+    observers: Vec<Arc<dyn QueueObserver>>,
+    registry: Registry,
+    /// Applied in order to what the configuration says.
+    adjustments: Vec<Adjustment>,
+    workers: Option<usize>,
+}
+
+type Adjustment = Box<dyn FnOnce(QueueConfig) -> QueueConfig + Send>;
+
+impl EngineBuilder {
+    /// Sets the configuration, from [`Loaded::into_config`](crate::config::Loaded::into_config) or made by hand.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Changes the queue's settings after the configuration has had its say, such as its capacity or the jitter of its
+    /// retries, which no file sets. Several changes are applied in the order of the calls.
+    pub fn queue(
+        mut self,
+        change: impl FnOnce(QueueConfig) -> QueueConfig + Send + 'static,
+    ) -> Self {
+        self.adjustments.push(Box::new(change));
+        self
+    }
+
+    /// Sets the handlers of named operations.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Adds an observer of the queue; see [`QueueObserver`].
+    pub fn observer(mut self, observer: Arc<dyn QueueObserver>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Sets how many tasks poll operations, 1–64; otherwise one for each worker thread of the runtime.
+    pub const fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Builds the engine and spawns the tasks of its components on the current tokio runtime, which must have its time
+    /// enabled. Everything is checked here, once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Queue`] if a setting of the queue cannot work or there is no runtime. Nothing has been spawned then.
+    pub fn build(self) -> Result<Engine, Error> {
+        let settings = QueueConfig::from(&self.config.queue);
+        let settings = self
+            .adjustments
+            .into_iter()
+            .fold(settings, |settings, change| change(settings));
+        let mut queue = AsyncOperationQueue::builder(settings).registry(self.registry);
+        for observer in self.observers {
+            queue = queue.observer(observer);
+        }
+        if let Some(workers) = self.workers {
+            queue = queue.workers(workers);
+        }
+        Ok(Engine {
+            inner: Arc::new(Inner {
+                config: self.config,
+                queue: queue.build()?,
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineBuilder")
+            .field("config", &self.config)
+            .field("observers", &self.observers.len())
+            .field("registry", &self.registry)
+            .field("adjustments", &self.adjustments.len())
+            .field("workers", &self.workers)
+            .finish()
+    }
+}
+
+/// A program keeps its engine in state that threads share.
+const _: fn() = || {
+    fn is_send_and_sync<X: Send + Sync + 'static>() {}
+    is_send_and_sync::<Engine>();
+};

@@ -1,0 +1,7 @@
+//! What needs two parts of aqe at once, and nothing else.
+//!
+//! Components do not know one another, nor the configuration file. Whoever joins two of them writes a file here, so
+//! that this folder is the whole list of what is joined to what.
+
+#[cfg(feature = "queue")]
+mod queue_config;
