@@ -474,3 +474,32 @@ fn number(leased: &Leased) -> u64 {
         Err(error) => panic!("the payload cannot be read: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::backend::{InProcess, InProcessConfig, Wire};
+
+    #[tokio::test(start_paused = true)]
+    async fn in_process_backend_conforms() {
+        all(InProcess::default).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_through_backend_conforms() {
+        all(|| Wire::new(InProcess::default())).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pointers_to_backends_conform() {
+        all(|| Arc::new(InProcess::default()) as Arc<dyn Backend>).await;
+        all(|| Box::new(Wire::new(InProcess::default())) as Box<dyn Backend>).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_level_is_enough_to_conform() {
+        all(|| InProcess::new(InProcessConfig::default().levels(1)).unwrap()).await;
+    }
+}

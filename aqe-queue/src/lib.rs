@@ -118,7 +118,8 @@ pub mod backend;
 mod body;
 mod cell;
 pub mod config;
-#[cfg(feature = "conformance")]
+// Our own unit tests run the public checks too, whatever features are on.
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod context;
 mod error;

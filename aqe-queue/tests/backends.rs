@@ -12,30 +12,9 @@ use aqe_queue::backend::{
 };
 use aqe_queue::{
     AsyncOperationQueue, HandlerError, Operation, OperationError, Priority, QueueConfig, Registry,
-    RetryPolicy, SubmitError, conformance,
+    RetryPolicy, SubmitError,
 };
 use serde::{Deserialize, Serialize};
-
-#[tokio::test(start_paused = true)]
-async fn in_process_backend_conforms() {
-    conformance::all(InProcess::default).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn bytes_through_backend_conforms() {
-    conformance::all(|| Wire::new(InProcess::default())).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn pointers_to_backends_conform() {
-    conformance::all(|| Arc::new(InProcess::default()) as Arc<dyn Backend>).await;
-    conformance::all(|| Box::new(Wire::new(InProcess::default())) as Box<dyn Backend>).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_level_is_enough_to_conform() {
-    conformance::all(|| InProcess::new(InProcessConfig::default().levels(1)).unwrap()).await;
-}
 
 #[derive(Serialize, Deserialize)]
 struct Add(u64, u64);
