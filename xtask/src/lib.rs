@@ -5,6 +5,7 @@
 //! a JSON parser for what cargo prints; all other work is done by cargo itself.
 //!
 //! - [`test_run`]: every test of the workspace, one closing tally.
+//! - [`examples`]: the examples, checked against their headers.
 //! - [`ci`]: the ordered list of all that CI checks.
 //! - [`suites`] and [`generated`]: real and made-up test suites to run and to measure.
 //! - [`house`]: which crate of ours may depend on which.
@@ -12,6 +13,7 @@
 //! - [`package`]: the packaged crates, used from outside the workspace.
 
 pub mod ci;
+pub mod examples;
 pub mod failure;
 pub mod generated;
 pub mod house;

@@ -6,13 +6,14 @@ use xtask::ci::{self, OnFailure};
 use xtask::suites::{self, Locks};
 use xtask::test_run::{self, Extent};
 use xtask::workspace::Workspace;
-use xtask::{Failure, Result, generated};
+use xtask::{Failure, Result, examples, generated};
 
 const USAGE: &str = "\
 usage: cargo xtask CHORE
 
   test [--quick]                 run every test of the workspace; the last line is the sum
                                  --quick: unit and integration tests, default features
+  examples                       run every example and compare it with its header (part of `test`)
   ci [--keep-going] [STEP...]    run all that CI checks, or the named steps
   ci --list                      say what the steps are
   suites [--relock]              bring the real test suites to the target folder and build them
@@ -36,6 +37,7 @@ fn run(words: &[&str]) -> Result<()> {
     match words {
         ["test"] => test(Extent::Full),
         ["test", "--quick"] => test(Extent::Quick),
+        ["examples"] => examples::run(&Workspace::load()?),
         ["ci", "--list"] => {
             list_steps();
             Ok(())

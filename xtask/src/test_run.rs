@@ -1,14 +1,9 @@
 //! `cargo xtask test`: every test of the workspace, then one line with the sum.
 
-use std::time::Duration;
-
 use crate::process::Command;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{Failure, Result, tools};
-
-/// An example is a small program; one that runs longer than this hangs.
-const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
+use crate::{Failure, Result, examples, tools};
 
 /// How much of the tests to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +29,7 @@ pub fn run(workspace: &Workspace, extent: Extent) -> (Tally, Result<()>) {
     let mut note = |outcome: Result<()>| failures.extend(outcome.err().map(|f| f.to_string()));
     // The examples come first: the last thing on the screen is the result lines of the tests.
     if extent == Extent::Full {
-        note(run_examples(workspace));
+        note(examples::run(workspace));
     }
     for command in commands(workspace, extent) {
         let (part, outcome) = command.tally();
@@ -62,22 +57,4 @@ fn commands(workspace: &Workspace, extent: Extent) -> Vec<Command> {
             vec![base.clone().words("--tests"), base.words("--doc")]
         }
     }
-}
-
-/// Runs every example as its reader would; one that does not end well fails the run.
-fn run_examples(workspace: &Workspace) -> Result<()> {
-    for package in workspace.packages() {
-        for (kind, name) in package.examples() {
-            let command = Command::cargo("run --quiet --all-features")
-                .words("-p")
-                .arg(package.name())
-                .arg(kind.flag())
-                .arg(name)
-                .dir(workspace.root())
-                .limit(EXAMPLE_LIMIT);
-            println!("example {name}: {command}");
-            command.run()?;
-        }
-    }
-    Ok(())
 }

@@ -106,38 +106,32 @@ impl<'a> Package<'a> {
         self.0["publish"].as_array().is_none_or(|to| !to.is_empty())
     }
 
-    /// The programs to copy from: targets of kind `example`, and the binaries of an `examples` package.
-    pub fn examples(&self) -> impl Iterator<Item = (ExampleKind, &'a str)> {
-        let is_examples = self.name().ends_with("-examples");
+    /// Whether this is the package of programs to copy from.
+    #[must_use]
+    pub fn is_examples(&self) -> bool {
+        self.name().ends_with("-examples")
+    }
+
+    /// The package's targets of kind `example`.
+    pub fn examples(&self) -> impl Iterator<Item = Example<'a>> {
         let targets = self.0["targets"].as_array();
-        targets.into_iter().flatten().filter_map(move |target| {
-            let kind = target["kind"][0].as_str()?;
-            let name = target["name"].as_str()?;
-            match kind {
-                "example" => Some((ExampleKind::Example, name)),
-                "bin" if is_examples => Some((ExampleKind::Bin, name)),
-                _ => None,
+        targets.into_iter().flatten().filter_map(|target| {
+            if target["kind"][0] != "example" {
+                return None;
             }
+            Some(Example {
+                name: target["name"].as_str()?,
+                source: target["src_path"].as_str()?,
+            })
         })
     }
 }
 
-/// How cargo is told to run an example.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExampleKind {
-    /// `--example NAME`
-    Example,
-    /// `--bin NAME`
-    Bin,
-}
-
-impl ExampleKind {
-    /// The flag that names such a target.
-    #[must_use]
-    pub fn flag(self) -> &'static str {
-        match self {
-            Self::Example => "--example",
-            Self::Bin => "--bin",
-        }
-    }
+/// A target of kind `example`.
+#[derive(Debug, Clone, Copy)]
+pub struct Example<'a> {
+    /// The target's name.
+    pub name: &'a str,
+    /// The file that it is written in.
+    pub source: &'a str,
 }
