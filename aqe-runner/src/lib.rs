@@ -65,6 +65,8 @@
 mod cache_file;
 pub mod cargo;
 mod elf;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod journal;
 pub mod junit;
 pub mod launcher;

@@ -10,7 +10,7 @@ use crate::process::Command;
 use crate::tally::Tally;
 use crate::test_run::{self, Extent};
 use crate::workspace::Workspace;
-use crate::{Failure, Result, hygiene, package, tools};
+use crate::{Failure, Result, fuzz, hygiene, package, tools};
 
 /// The instrumented runs are slow to build and can hang on a real bug, so they have a limit.
 const INSTRUMENTED_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -102,6 +102,11 @@ pub const STEPS: &[Step] = &[
         about: "our own unsafe code is clean under AddressSanitizer",
         run: asan,
     },
+    Step {
+        name: "fuzz",
+        about: "no input that a short fuzzing run makes breaks a parser",
+        run: |context| fuzz::run(&context.workspace, None, fuzz::Length::Short),
+    },
 ];
 
 /// Runs the steps named in `only`, or all of them, and prints a summary.
@@ -174,7 +179,10 @@ impl Context {
 
 fn fmt(context: &mut Context) -> Result<()> {
     tools::ensure_component("rustfmt", "fmt")?;
-    context.cargo("fmt --all -- --check").run()
+    context.cargo("fmt --all -- --check").run()?;
+    // A workspace of its own, which `--all` does not reach.
+    let fuzz = context.cargo("fmt --manifest-path fuzz/Cargo.toml");
+    fuzz.words("-- --check").run()
 }
 
 fn clippy(context: &mut Context) -> Result<()> {
@@ -266,7 +274,7 @@ fn loom(context: &mut Context) -> Result<()> {
 }
 
 fn asan(context: &mut Context) -> Result<()> {
-    let Some(triple) = asan_triple() else {
+    let Some(triple) = tools::sanitizer_triple() else {
         println!("notice: AddressSanitizer is run on Linux with glibc only; left out here");
         return Ok(());
     };
@@ -281,18 +289,6 @@ fn asan(context: &mut Context) -> Result<()> {
             context.target("asan").display().to_string(),
         );
     instrumented(&command, "sanitized test")
-}
-
-/// Naming the target keeps the sanitizer out of build scripts and procedural macros.
-fn asan_triple() -> Option<&'static str> {
-    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
-        return None;
-    }
-    match std::env::consts::ARCH {
-        "x86_64" => Some("x86_64-unknown-linux-gnu"),
-        "aarch64" => Some("aarch64-unknown-linux-gnu"),
-        _ => None,
-    }
 }
 
 /// Runs tests a second time under an instrument; a run that found nothing to do is a failure.

@@ -8,6 +8,7 @@
 //! - [`examples`]: the examples, checked against their headers.
 //! - [`ci`]: the ordered list of all that CI checks.
 //! - [`suites`] and [`generated`]: real and made-up test suites to run and to measure.
+//! - [`fuzz`]: parsers under libFuzzer.
 //! - [`house`]: which crate of ours may depend on which.
 //! - [`hygiene`]: nothing of one machine in a file that everyone gets.
 //! - [`package`]: the packaged crates, used from outside the workspace.
@@ -15,6 +16,7 @@
 pub mod ci;
 pub mod examples;
 pub mod failure;
+pub mod fuzz;
 pub mod generated;
 pub mod house;
 pub mod hygiene;

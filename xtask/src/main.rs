@@ -1,12 +1,13 @@
 //! `cargo xtask CHORE`: the project's own chores.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use xtask::ci::{self, OnFailure};
 use xtask::suites::{self, Locks};
 use xtask::test_run::{self, Extent};
 use xtask::workspace::Workspace;
-use xtask::{Failure, Result, examples, generated};
+use xtask::{Failure, Result, examples, fuzz, generated};
 
 const USAGE: &str = "\
 usage: cargo xtask CHORE
@@ -16,6 +17,7 @@ usage: cargo xtask CHORE
   examples                       run every example and compare it with its header (part of `test`)
   ci [--keep-going] [STEP...]    run all that CI checks, or the named steps
   ci --list                      say what the steps are
+  fuzz SECONDS [TARGET]          fuzz every parser, or the one of TARGET, for so long each
   suites [--relock]              bring the real test suites to the target folder and build them
                                  --relock: resolve their dependencies anew, after changing a version
   generated                      write and build the generated test suites
@@ -43,6 +45,8 @@ fn run(words: &[&str]) -> Result<()> {
             Ok(())
         }
         ["ci", rest @ ..] => run_ci(rest),
+        ["fuzz", seconds] => fuzz(seconds, None),
+        ["fuzz", seconds, target] => fuzz(seconds, Some(target)),
         ["suites"] => prepare_suites(Locks::Obey),
         ["suites", "--relock"] => prepare_suites(Locks::Rewrite),
         ["generated"] => show(&generated::prepare(&Workspace::load()?)?),
@@ -84,6 +88,16 @@ fn list_steps() {
     for step in ci::STEPS {
         println!("{:<10} {}", step.name, step.about);
     }
+}
+
+fn fuzz(seconds: &str, target: Option<&str>) -> Result<()> {
+    let Ok(seconds) = seconds.parse() else {
+        return Err(Failure::new(format!(
+            "`{seconds}` is no number of seconds\n\n{USAGE}"
+        )));
+    };
+    let length = fuzz::Length::For(Duration::from_secs(seconds));
+    fuzz::run(&Workspace::load()?, target, length)
 }
 
 fn prepare_suites(locks: Locks) -> Result<()> {

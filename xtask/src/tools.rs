@@ -31,25 +31,62 @@ pub fn for_tests() -> Result<()> {
 }
 
 fn ensure_strace() -> Result<()> {
-    let present = || Command::new("strace").words("-V").succeeds();
+    ensure_package(
+        "strace",
+        || Command::new("strace").words("-V").succeeds(),
+        "a test counts system calls with it",
+    )
+}
+
+/// Looks after what the fuzz targets are built with: libFuzzer is C++, compiled from source.
+///
+/// # Errors
+///
+/// When there is no C++ compiler and none can be installed from here.
+pub fn for_fuzzing() -> Result<()> {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    ensure_package(
+        "g++",
+        || Command::new(&compiler).words("--version").succeeds(),
+        "the fuzzer is compiled with it",
+    )
+}
+
+/// Makes sure that a package of the system is there, installing it where that is safe.
+fn ensure_package(package: &str, present: impl Fn() -> bool, why: &str) -> Result<()> {
     if present() {
         return Ok(());
     }
     if !is_root() || !Command::new("apt-get").words("--version").succeeds() {
-        return Err(Failure::new(
-            "strace is not installed and a test counts system calls with it: \
-             run `sudo apt-get install -y strace`, or your system's equivalent",
-        ));
+        return Err(Failure::new(format!(
+            "{package} is not installed and {why}: \
+             run `sudo apt-get install -y {package}`, or your system's equivalent"
+        )));
     }
-    eprintln!("strace is not installed; installing it");
+    eprintln!("{package} is not installed; installing it");
     apt_get("update")?;
-    apt_get("install -y --no-install-recommends strace")?;
+    apt_get(&format!("install -y --no-install-recommends {package}"))?;
     if present() {
         return Ok(());
     }
-    Err(Failure::new(
-        "strace was installed but does not start; `strace -V` shows why",
-    ))
+    Err(Failure::new(format!(
+        "{package} was installed but does not start; `{package} --version` shows why"
+    )))
+}
+
+/// The triple of this machine, where the compiler's sanitizers work.
+///
+/// Naming it keeps the sanitizer out of build scripts and procedural macros.
+#[must_use]
+pub fn sanitizer_triple() -> Option<&'static str> {
+    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+        return None;
+    }
+    match std::env::consts::ARCH {
+        "x86_64" => Some("x86_64-unknown-linux-gnu"),
+        "aarch64" => Some("aarch64-unknown-linux-gnu"),
+        _ => None,
+    }
 }
 
 fn apt_get(line: &str) -> Result<()> {

@@ -100,17 +100,7 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Proble
         ));
     }
     std::str::from_utf8(bytes).map_err(|error| {
-        let valid = &bytes[..error.valid_up_to()];
-        let line_start = valid
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let position = Position {
-            line: 1 + valid.iter().filter(|byte| **byte == b'\n').count(),
-            column: 1 + String::from_utf8_lossy(&valid[line_start..])
-                .chars()
-                .count(),
-        };
+        let position = end_of(&String::from_utf8_lossy(&bytes[..error.valid_up_to()]));
         let byte = bytes[error.valid_up_to()];
         problem(
             ProblemKind::Syntax,
@@ -119,6 +109,21 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Proble
             "save the file as UTF-8",
         )
     })
+}
+
+/// The place behind a text, counted as the parser counts: lines end in LF, CR LF or CR alone, and a byte order mark is
+/// no character.
+fn end_of(text: &str) -> Position {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.replace("\r\n", "\n");
+    let (mut line, mut last) = (0, "");
+    for text in text.split(['\n', '\r']) {
+        (line, last) = (line + 1, text);
+    }
+    Position {
+        line,
+        column: last.chars().count() + 1,
+    }
 }
 
 /// Parses a text; the document is `None` if the text is not YAML.
@@ -529,11 +534,44 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_text_are_located() {
-        let problem = decode(b"a: 1\n\xc3\xa9: \xff", file()).unwrap_err();
-        assert_eq!(
-            problem.to_string(),
-            "qe.config.yaml:2:4: byte 0xff is not UTF-8; save the file as UTF-8"
-        );
+        for (bytes, place) in [
+            (&b"a: 1\n\xc3\xa9: \xff"[..], "2:4"),
+            (b"\xff", "1:1"),
+            (b"\xef\xbb\xbf\xff", "1:1"),
+            (b"a:\r\n\r\n\xff", "3:1"),
+            (b"a:\rb\xff", "2:2"),
+        ] {
+            let problem = decode(bytes, file()).unwrap_err();
+            assert_eq!(
+                problem.to_string(),
+                format!("qe.config.yaml:{place}: byte 0xff is not UTF-8; save the file as UTF-8")
+            );
+        }
+    }
+
+    /// A byte that is not UTF-8 is located without the parser; both have to count alike, whatever ends a line.
+    #[test]
+    fn places_are_counted_as_the_parser_counts_them() {
+        for text in [
+            "",
+            "\u{feff}",
+            "a: 1\n",
+            "a: 1\r\n",
+            "a: 1\r",
+            "a: 1\r\n\rb: 2\n# é\n",
+        ] {
+            let (document, _) = parse(&format!("{text}key: 1\n"), file());
+            let entries = document.and_then(|document| document.root);
+            let Some(Node {
+                content: Content::Mapping(mapping),
+                ..
+            }) = entries
+            else {
+                panic!("{text:?} is not a mapping");
+            };
+            let last = mapping.entries.last().unwrap();
+            assert_eq!(last.key_at, end_of(text), "{text:?}");
+        }
     }
 
     /// Each alias would multiply the text by ten; none is followed.

@@ -20,6 +20,8 @@ mod config;
 mod environment;
 mod error;
 mod find;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod layout;
 mod library_path;
 mod messages;
