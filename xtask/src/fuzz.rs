@@ -98,7 +98,7 @@ fn choose(names: Vec<String>, only: Option<&str>) -> Result<Vec<String>> {
 }
 
 fn build(manifest: &Path, home: &Path, triple: &str) -> Result<()> {
-    Command::cargo("build --quiet --release --locked --bins --manifest-path")
+    Command::cargo("build --quiet --release --bins --manifest-path")
         .path(manifest)
         // Naming the target keeps the instruments out of build scripts and procedural macros.
         .words("--target")
