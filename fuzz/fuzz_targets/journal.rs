@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use aqe_runner::journal::{Entry, JournalReader, ReadError};
+use aqe_runner::journal::{Entry, JournalReader, ReadError, Record};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -20,6 +20,7 @@ fn read(bytes: &[u8]) {
     for entry in reader.by_ref() {
         match entry {
             Ok(Entry::Damaged { offset }) => assert!(offset < bytes.len() as u64),
+            Ok(Entry::Record(record)) => is_written_as_read(&record),
             Ok(_) => {}
             Err(ReadError::TooNew { .. }) => refused = true,
             Err(error) => panic!("bytes in memory can be read: {error}"),
@@ -34,6 +35,14 @@ fn read(bytes: &[u8]) {
     let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
     assert_eq!(entries, lines);
     assert_eq!(report.records + report.unknown + report.damaged, lines);
+}
+
+/// A run that is resumed writes down again what it read.
+fn is_written_as_read(record: &Record) {
+    let json = serde_json::to_string(record);
+    let json = json.unwrap_or_else(|error| panic!("{record:?} was read, but {error}"));
+    let again: Result<Record, _> = serde_json::from_str(&json);
+    assert_eq!(again.ok().as_ref(), Some(record), "{json}");
 }
 
 /// Every line with a sequence number and a checksum in front; a line that begins with a digit brings its own number.
