@@ -100,9 +100,6 @@ pub use self::engine::{Engine, EngineBuilder};
 pub use self::error::Error;
 #[cfg(feature = "queue")]
 #[doc(inline)]
-pub use aqe_queue as queue;
-#[cfg(feature = "queue")]
-#[doc(inline)]
 pub use aqe_queue::{
     AsyncOperationQueue, AttemptContext, HandlerError, Operation, OperationError, OperationHandle,
     Priority, QueueConfig, QueueObserver, Registry, RetryPolicy, SubmitError,

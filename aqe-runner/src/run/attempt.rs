@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Event;
 use super::floor::Floor;
+use super::history::{CHATTY_BYTES, Past};
 use super::plan::Case;
 use crate::launcher::{Exit as ProcessExit, Finished, LaunchError, Output, StopMode};
 use crate::libtest::{Completion, completion, panic_summary};
@@ -12,18 +13,52 @@ use crate::model::{
     Attempt, AttemptResult, Excerpt, ExcerptLimit, Exit, Failure, OutputExcerpt, UnixMillis,
 };
 
+/// What a first attempt leaves out because of what earlier runs saw.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shortcuts {
+    /// A test that prints millions of lines is slowed down tenfold by handing each to the system: its harness holds them.
+    held: bool,
+    /// A test that panics and passes: its backtrace takes far longer than the test, and nobody reads it.
+    silent: bool,
+}
+
 /// Runs a test once and says what came of it.
+///
+/// A test that panicked when it last passed runs without backtraces. If it does not pass that way it is run again as if
+/// nothing had been, and only that counts: the first process was no attempt.
 pub(super) async fn attempt(floor: &Floor, case: &Case, number: u32) -> Attempt {
-    // A test that prints millions of lines is slowed down tenfold by handing each to the system. Its harness holds them,
-    // unless it failed that way and is tried again.
-    let held = number == 1 && case.past.is_some_and(|past| past.chatty);
+    let past = case.past.filter(|_| number == 1).unwrap_or_default();
+    let shortcuts = Shortcuts {
+        held: past.chatty,
+        silent: past.panics && floor.backtraces,
+    };
+    let attempt = one_process(floor, case, number, shortcuts).await;
+    let counts =
+        !shortcuts.silent || attempt.result.is_pass() || attempt.result == AttemptResult::Cancelled;
+    if counts {
+        return attempt;
+    }
+    floor.events.remember(
+        case.id(),
+        Past {
+            panics: false,
+            ..past
+        },
+    );
+    one_process(floor, case, number, Shortcuts::default()).await
+}
+
+async fn one_process(floor: &Floor, case: &Case, number: u32, shortcuts: Shortcuts) -> Attempt {
     let events = floor.events.clone();
     let test = case.id();
-    let launch = floor
+    let mut launch = floor
         .launch(&case.binary.program)
-        .args(arguments(case, held))
+        .args(arguments(case, shortcuts.held))
         .timeout(floor.settings.timeout)
         .on_start(move || events.show(Event::AttemptStarted { test, number }));
+    if shortcuts.silent {
+        launch = launch.env(BACKTRACE, "0");
+    }
     let started = UnixMillis::now();
     let mut running = floor.launcher.launch(launch);
     let finished = tokio::select! {
@@ -37,7 +72,7 @@ pub(super) async fn attempt(floor: &Floor, case: &Case, number: u32) -> Attempt 
         }
     };
     match finished {
-        Ok(finished) => judge(floor, case, number, finished, held).started(started),
+        Ok(finished) => judge(floor, case, number, finished, shortcuts).started(started),
         Err(error) => not_started(number, &error).started(started),
     }
 }
@@ -72,14 +107,27 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn judge(floor: &Floor, case: &Case, number: u32, finished: Finished, held: bool) -> Attempt {
+fn judge(
+    floor: &Floor,
+    case: &Case,
+    number: u32,
+    finished: Finished,
+    shortcuts: Shortcuts,
+) -> Attempt {
     let result = result(&finished, floor.settings.timeout);
     let bytes = finished.stdout.total_bytes() + finished.stderr.total_bytes();
     let attempt = Attempt::new(number, result)
         .lasting(finished.wall)
         .leaked(finished.leaked.is_some())
-        .wrote(bytes, held);
+        .wrote(bytes, shortcuts.held);
     if attempt.result.is_pass() {
+        let past = Past {
+            duration: finished.wall,
+            // What was held back was not counted, and what was not printed not seen.
+            chatty: shortcuts.held || bytes >= CHATTY_BYTES,
+            panics: shortcuts.silent || has_backtrace(&finished),
+        };
+        floor.events.remember(case.id(), past);
         return attempt;
     }
     let summary = summary(&finished, case);
@@ -153,6 +201,19 @@ fn summary(finished: &Finished, case: &Case) -> Option<String> {
         .map(|panic| format!("{}: {}", panic.location, panic.message))
 }
 
+/// Whether a backtrace was printed, wherever the harness put it.
+fn has_backtrace(finished: &Finished) -> bool {
+    [&finished.stderr, &finished.stdout]
+        .into_iter()
+        .any(|stream| {
+            !stream.is_empty()
+                && stream.read_head(LOOK_FOR_PANIC).is_ok_and(|head| {
+                    head.windows(BACKTRACE_BEGINS.len())
+                        .any(|window| window == BACKTRACE_BEGINS)
+                })
+        })
+}
+
 /// Cuts a stream, and keeps the file that holds the whole of it if it was spilled.
 fn excerpt(floor: &Floor, output: Output) -> Excerpt {
     let head = output.read_head(KEPT.head + KEPT.tail).unwrap_or_default();
@@ -170,6 +231,10 @@ fn excerpt(floor: &Floor, output: Output) -> Excerpt {
 /// Reaches past what a harness prints before its test, and behind it.
 const LOOK: usize = 4 * 1024;
 const LOOK_FOR_PANIC: usize = 64 * 1024;
+/// The line before a backtrace of the standard library.
+const BACKTRACE_BEGINS: &[u8] = b"stack backtrace:";
+/// The variable by which backtraces are asked for.
+pub(super) const BACKTRACE: &str = "RUST_BACKTRACE";
 /// What is kept of a stream of a test that failed. The rest is in its file, or left out with a mark.
 const KEPT: ExcerptLimit = ExcerptLimit {
     head: 16 * 1024,

@@ -18,6 +18,7 @@ use super::attempt::{exit_of, with_causes};
 use super::chunk::{Chunk, ChunkSource};
 use super::event::RunAlone;
 use super::floor::Floor;
+use super::history::Past;
 use super::plan::{Case, Plan};
 use super::{Event, RunError, singly};
 use crate::launcher::{Finished, LaunchError, Running, StopMode};
@@ -289,7 +290,15 @@ impl Batch<'_> {
     }
 
     fn passed(&self, index: usize, time: Duration, started: UnixMillis) {
-        let test = self.cases[index].id();
+        let case = &self.cases[index];
+        let test = case.id();
+        self.floor.events.remember(
+            test.clone(),
+            Past {
+                duration: time,
+                ..case.past.unwrap_or_default()
+            },
+        );
         self.floor.events.send(Event::AttemptFinished {
             test: test.clone(),
             attempt: Attempt::new(1, AttemptResult::Passed)

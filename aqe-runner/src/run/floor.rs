@@ -23,6 +23,8 @@ pub(super) struct Floor {
     /// Bytes of spilled output that may still be kept after their test.
     pub(super) spill_left: AtomicU64,
     pub(super) next_batch: AtomicU64,
+    /// Whether tests were asked for backtraces, by this process's environment.
+    pub(super) backtraces: bool,
 }
 
 impl Floor {

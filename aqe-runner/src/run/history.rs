@@ -1,8 +1,9 @@
 //! What earlier runs know about tests that matters for the next one.
 //!
-//! Two facts pay: how long a slow test takes, because the longest go first, and whether a test prints so much that its
-//! harness should hold the output instead of handing every line to the system. Tests that are neither slow nor
-//! chatty are not remembered, so the file stays small.
+//! Three facts pay: how long a slow test takes, because the longest go first; whether a test prints so much that its
+//! harness should hold the output instead of handing every line to the system; and whether it panics on its way to
+//! passing, because a backtrace that nobody will read can cost a hundred times what its test does. Tests of which there
+//! is nothing to say are not remembered, so the file stays small.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,21 +22,21 @@ pub(super) struct Past {
     #[serde(rename = "duration_us", with = "crate::model::micros")]
     pub(super) duration: Duration,
     /// Whether it printed more than [`CHATTY_BYTES`] when that was last seen.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub(super) chatty: bool,
+    /// Whether it printed a backtrace and passed when that was last seen.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) panics: bool,
 }
 
 impl Past {
-    pub(super) fn of(duration: Duration, output_bytes: u64) -> Self {
-        Self {
-            duration,
-            chatty: output_bytes >= CHATTY_BYTES,
-        }
-    }
-
     fn is_worth_keeping(self) -> bool {
-        self.duration >= SLOW || self.chatty
+        self.duration >= SLOW || self.chatty || self.panics
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What is known of all tests.
@@ -108,7 +109,7 @@ impl Past {
             self.duration.min(other.duration),
             self.duration.max(other.duration),
         );
-        self.chatty != other.chatty || long > short + short / 4
+        (self.chatty, self.panics) != (other.chatty, other.panics) || long > short + short / 4
     }
 }
 
@@ -132,21 +133,40 @@ mod tests {
         TestId::new("p", name)
     }
 
-    const SECOND: Duration = Duration::from_secs(1);
+    fn slow(seconds: u64) -> Past {
+        Past {
+            duration: Duration::from_secs(seconds),
+            ..Past::default()
+        }
+    }
 
     #[test]
-    fn slow_and_chatty_tests_are_remembered_and_others_forgotten() {
+    fn what_matters_is_remembered_and_the_rest_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let mut history = History::load(folder.path());
-        history.record(&id("slow"), Past::of(SECOND, 0));
-        history.record(&id("chatty"), Past::of(Duration::ZERO, CHATTY_BYTES));
-        history.record(&id("neither"), Past::of(Duration::from_millis(9), 5));
+        let quick = Past {
+            duration: Duration::from_millis(9),
+            ..Past::default()
+        };
+        let chatty = Past {
+            chatty: true,
+            ..quick
+        };
+        let panics = Past {
+            panics: true,
+            ..quick
+        };
+        history.record(&id("slow"), slow(1));
+        history.record(&id("chatty"), chatty);
+        history.record(&id("panics"), panics);
+        history.record(&id("quick"), quick);
         history.save(folder.path()).unwrap();
         let mut history = History::load(folder.path());
-        assert_eq!(history.of(&id("slow")), Some(Past::of(SECOND, 0)));
-        assert!(history.of(&id("chatty")).unwrap().chatty);
-        assert_eq!(history.of(&id("neither")), None);
-        history.record(&id("slow"), Past::of(Duration::ZERO, 0));
+        assert_eq!(history.of(&id("slow")), Some(slow(1)));
+        assert_eq!(history.of(&id("chatty")), Some(chatty));
+        assert_eq!(history.of(&id("panics")), Some(panics));
+        assert_eq!(history.of(&id("quick")), None);
+        history.record(&id("slow"), quick);
         history.save(folder.path()).unwrap();
         assert_eq!(History::load(folder.path()).of(&id("slow")), None);
     }
@@ -154,11 +174,11 @@ mod tests {
     #[test]
     fn small_changes_do_not_rewrite_the_file() {
         let mut history = History::default();
-        history.record(&id("a"), Past::of(SECOND, 0));
+        history.record(&id("a"), slow(4));
         history.changed = false;
-        history.record(&id("a"), Past::of(SECOND * 6 / 5, 0));
+        history.record(&id("a"), slow(5));
         assert!(!history.changed);
-        history.record(&id("a"), Past::of(SECOND * 2, 0));
+        history.record(&id("a"), slow(6));
         assert!(history.changed);
     }
 }

@@ -16,7 +16,7 @@ use super::history::{History, Past};
 use super::{RunError, StopReason};
 use crate::journal::{JournalError, JournalWriter, Record, RunCounts};
 use crate::junit::{JunitError, JunitReport};
-use crate::model::{Attempt, Excerpt, ExcerptLimit, OutputExcerpt, UnixMillis};
+use crate::model::{Attempt, Excerpt, ExcerptLimit, OutputExcerpt, TestId, UnixMillis};
 
 /// What the thread writes to and shows on.
 pub(super) struct Outlets {
@@ -48,6 +48,8 @@ pub(super) struct EventSender(SyncSender<Message>);
 
 enum Message {
     Event(Event),
+    /// What the next run wants to know of a test.
+    Remember(TestId, Past),
     Finish {
         duration: Duration,
         stopped: Option<StopReason>,
@@ -59,6 +61,11 @@ impl EventSender {
     pub(super) fn send(&self, event: Event) {
         // Without its receiver the thread has panicked, which `Recorder::finish` tells.
         let _ = self.0.send(Message::Event(event));
+    }
+
+    /// Hands over what the next run wants to know of a test.
+    pub(super) fn remember(&self, test: TestId, past: Past) {
+        let _ = self.0.send(Message::Remember(test, past));
     }
 
     /// Hands over an event that is for display only, unless others are waiting already. For threads that must not wait.
@@ -139,6 +146,7 @@ impl Shell {
         loop {
             match message {
                 Message::Event(event) => events.push(event),
+                Message::Remember(test, past) => self.outlets.history.record(&test, past),
                 Message::Finish { duration, stopped } => return Some((duration, stopped)),
             }
             if events.len() >= BACKLOG {
@@ -170,7 +178,6 @@ impl Shell {
             if let Event::TestFinished { verdict, .. } = event {
                 self.counts.add(verdict);
             }
-            self.remember(event);
             if let Some(record) = record_of(event, &self.outlets.arguments) {
                 self.push(&record);
                 news = true;
@@ -187,23 +194,6 @@ impl Shell {
             self.outlets.reporter.event(&event);
         }
         self.outlets.reporter.flush();
-    }
-
-    /// Keeps what the next run wants to know.
-    fn remember(&mut self, event: &Event) {
-        if let Event::AttemptFinished { test, attempt, .. } = event
-            && attempt.result.is_pass()
-        {
-            let mut past = Past::of(attempt.duration, attempt.output_bytes);
-            // What its harness held back was not counted.
-            past.chatty |= attempt.output_held
-                && self
-                    .outlets
-                    .history
-                    .of(test)
-                    .is_some_and(|known| known.chatty);
-            self.outlets.history.record(test, past);
-        }
     }
 
     fn push(&mut self, record: &Record) {

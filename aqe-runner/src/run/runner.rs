@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use aqe_core::Engine;
 use aqe_core::config::{Isolation, Machine};
-use aqe_core::queue::{AsyncOperationQueue, QueueConfig};
 
+use super::attempt::{BACKTRACE, with_causes};
 use super::floor::Floor;
 use super::history::History;
 use super::listing::{self, Listed};
@@ -31,7 +32,7 @@ pub struct Runner {
     options: RunOptions,
     jobs: NonZeroUsize,
     launcher: Launcher,
-    queue: AsyncOperationQueue,
+    engine: Engine,
     control: RunControl,
 }
 
@@ -51,17 +52,16 @@ impl Runner {
             TestOutput::Captured => options.settings.jobs.on(Machine::detect().cores),
         };
         let launcher = Launcher::start(&LauncherConfig::default().max_running(jobs))?;
-        let config = QueueConfig::default()
-            .max_concurrent(jobs.get().saturating_add(AHEAD))
-            .timeout(None);
-        let queue = AsyncOperationQueue::new(config)
-            .map_err(|error| RunError::Internal(error.to_string()))?;
+        let width = jobs.get().saturating_add(AHEAD);
+        let engine = Engine::builder()
+            .queue(move |queue| queue.max_concurrent(width).timeout(None))
+            .build()?;
         Ok(Self {
             control: RunControl::new(launcher.clone()),
             options,
             jobs,
             launcher,
-            queue,
+            engine,
         })
     }
 
@@ -132,6 +132,7 @@ impl Runner {
             spill: disk.spill.clone(),
             spill_left: AtomicU64::new(MAX_KEPT_SPILL),
             next_batch: AtomicU64::new(1),
+            backtraces: std::env::var_os(BACKTRACE).is_some_and(|value| value != "0"),
         });
         self.execute(&floor, &plan).await?;
         let duration = begin.elapsed();
@@ -170,14 +171,14 @@ impl Runner {
         let mut cache = ListCache::load(state);
         let listed = listing::list(
             &self.launcher,
-            &self.queue,
+            self.engine.queue(),
             &self.control,
             binaries,
             &mut cache,
         )
         .await?;
         if let Err(error) = cache.save() {
-            warnings.push(super::attempt::with_causes(&error));
+            warnings.push(with_causes(&error));
         }
         Ok(listed)
     }
@@ -188,8 +189,8 @@ impl Runner {
             floor.settle(test.clone(), verdict, Duration::ZERO);
         }
         match self.isolation() {
-            Isolation::Batch => batch::run(floor, &self.queue, plan, self.jobs.get()).await,
-            _ => singly::run(floor, &self.queue, &plan.cases).await,
+            Isolation::Batch => batch::run(floor, self.engine.queue(), plan, self.jobs.get()).await,
+            _ => singly::run(floor, self.engine.queue(), &plan.cases).await,
         }
     }
 
@@ -232,7 +233,7 @@ impl Disk {
             Err(error) => {
                 warnings.push(format!(
                     "this run is not recorded on disk: {}",
-                    super::attempt::with_causes(&error)
+                    with_causes(&error)
                 ));
                 return disk;
             }
@@ -251,7 +252,7 @@ impl Disk {
             }
             Err(error) => warnings.push(format!(
                 "this run is not recorded on disk: {}",
-                super::attempt::with_causes(&error)
+                with_causes(&error)
             )),
         }
         let spill = folder.path().join("output");
