@@ -1,2 +1,50 @@
-//! Base.
-fn main() {}
+//! The program `aqe`: it reads a command line, calls the libraries and prints what they say.
+//!
+//! Results go to standard output, everything else to standard error; [`exit::Exit`] lists what the exit codes mean.
+
+mod args;
+mod completions;
+mod config;
+mod exit;
+mod failure;
+mod output;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, Command};
+use self::exit::Exit;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => return explain(&message),
+    };
+    let outcome = match cli.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments.command),
+        Command::Completions { shell } => completions::print(shell),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.print();
+            failure.exit().into()
+        }
+    }
+}
+
+/// Prints help, the version, or what is wrong with the command line.
+fn explain(message: &clap::Error) -> ExitCode {
+    // Nobody is left to be told when this cannot be written.
+    let _ = message.print();
+    if message.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Success
+    }
+    .into()
+}

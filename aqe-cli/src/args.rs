@@ -1,0 +1,347 @@
+//! The command line, as clap reads it.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+use crate::exit;
+
+/// Runs your project's tests in parallel and tells you what it saw.
+#[derive(Debug, Parser)]
+#[command(name = "aqe", version, after_help = exit::HELP)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build the project's tests and run them in parallel
+    #[command(visible_alias = "r", after_help = RUN_EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// Read, check and change qe.config.yaml
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(ConfigArgs),
+    /// Print a completion script for your shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell to complete for
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Run only tests whose name contains one of these
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+
+    /// Compare NAME and --skip with the whole test name
+    #[arg(long, help_heading = "Which tests")]
+    pub(crate) exact: bool,
+    /// Leave out tests whose name contains this (repeatable)
+    #[arg(long, value_name = "NAME", help_heading = "Which tests")]
+    pub(crate) skip: Vec<String>,
+    /// Run only the tests marked #[ignore]
+    #[arg(long, conflicts_with = "include_ignored", help_heading = "Which tests")]
+    pub(crate) ignored: bool,
+    /// Run the tests marked #[ignore] as well
+    #[arg(long, help_heading = "Which tests")]
+    pub(crate) include_ignored: bool,
+    /// Run the documentation tests instead, through cargo; exit code 1 also when they do not build
+    #[arg(long, conflicts_with_all = DOC_CONFLICTS, help_heading = "Which tests")]
+    pub(crate) doc: bool,
+
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+
+    /// Tests at once; "auto" is one per processor [default: run.jobs]
+    #[arg(short, long, value_name = "N", help_heading = "How they run")]
+    pub(crate) jobs: Option<String>,
+    /// Run a failed test again up to N times; passing then makes it flaky, not failed
+    #[arg(long, value_name = "N", help_heading = "How they run")]
+    pub(crate) retries: Option<String>,
+    /// End a test that runs longer, with everything it started ("90s", "5m", "off")
+    #[arg(long, value_name = "DURATION", help_heading = "How they run")]
+    pub(crate) timeout: Option<String>,
+    /// Start nothing more after the first failure; what runs is finished
+    #[arg(long, overrides_with = "no_fail_fast", help_heading = "How they run")]
+    pub(crate) fail_fast: bool,
+    /// Run everything, whatever fails and whatever run.failFast says
+    #[arg(long, overrides_with = "fail_fast", help_heading = "How they run")]
+    pub(crate) no_fail_fast: bool,
+    /// One process per test, or batches of tests with failures repeated alone
+    #[arg(long, value_enum, value_name = "MODE", help_heading = "How they run")]
+    pub(crate) isolation: Option<IsolationArg>,
+    /// Let tests write to this terminal, one test at a time
+    #[arg(long, visible_alias = "nocapture", conflicts_with_all = ["json", "junit", "jobs", "isolation"], help_heading = "How they run")]
+    pub(crate) no_capture: bool,
+
+    /// A block that is redrawn, or a line per test; "auto" chooses
+    #[arg(long, value_enum, default_value_t = ProgressArg::Auto, value_name = "STYLE", help_heading = "What you see")]
+    pub(crate) progress: ProgressArg,
+    /// When to use colours; "auto" heeds CARGO_TERM_COLOR and NO_COLOR
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN", help_heading = "What you see")]
+    pub(crate) color: ColorArg,
+    /// Print a line for every test in the live view, and for ignored ones
+    #[arg(short, long, help_heading = "What you see")]
+    pub(crate) verbose: bool,
+    /// Print one JSON object per event on stdout while the run goes on
+    #[arg(long, help_heading = "What you see")]
+    pub(crate) json: bool,
+    /// Write a JUnit XML report when the run ends
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "What you see")]
+    pub(crate) junit: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigSource,
+}
+
+/// What cargo builds; the flags mean what they mean to `cargo test`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is built")]
+pub(crate) struct BuildArgs {
+    /// Path to the Cargo.toml of the project
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) manifest_path: Option<PathBuf>,
+    /// Test this package only (repeatable)
+    #[arg(short, long, value_name = "SPEC")]
+    pub(crate) package: Vec<String>,
+    /// Test every package of the workspace
+    #[arg(long, visible_alias = "all")]
+    pub(crate) workspace: bool,
+    /// Leave this package out, with --workspace (repeatable)
+    #[arg(long, value_name = "SPEC", requires = "workspace")]
+    pub(crate) exclude: Vec<String>,
+    /// Only the library's own tests
+    #[arg(long)]
+    pub(crate) lib: bool,
+    /// Only the tests inside all binaries
+    #[arg(long)]
+    pub(crate) bins: bool,
+    /// Only the tests inside this binary (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bin: Vec<String>,
+    /// Only the tests inside all examples
+    #[arg(long)]
+    pub(crate) examples: bool,
+    /// Only the tests inside this example (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) example: Vec<String>,
+    /// Only all test targets
+    #[arg(long)]
+    pub(crate) tests: bool,
+    /// Only this integration test (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) test: Vec<String>,
+    /// Only the tests inside all benches
+    #[arg(long)]
+    pub(crate) benches: bool,
+    /// Only the tests inside this bench (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bench: Vec<String>,
+    /// Every target, benches included
+    #[arg(long)]
+    pub(crate) all_targets: bool,
+    /// Features to switch on, separated by commas or spaces (repeatable)
+    #[arg(short = 'F', long, value_name = "FEATURES")]
+    pub(crate) features: Vec<String>,
+    /// Switch all features on
+    #[arg(long)]
+    pub(crate) all_features: bool,
+    /// Leave the default feature off
+    #[arg(long)]
+    pub(crate) no_default_features: bool,
+    /// Build with optimisations
+    #[arg(short, long, conflicts_with = "cargo_profile")]
+    pub(crate) release: bool,
+    /// Build with this cargo profile
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cargo_profile: Option<String>,
+    /// Build for this target triple
+    #[arg(long, value_name = "TRIPLE")]
+    pub(crate) target: Option<String>,
+    /// Folder for everything that is built
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) target_dir: Option<PathBuf>,
+    /// Fail if Cargo.lock would change
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Do not use the network
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// --locked and --offline
+    #[arg(long)]
+    pub(crate) frozen: bool,
+    /// Compile this many crates at once
+    #[arg(long, value_name = "N")]
+    pub(crate) build_jobs: Option<NonZeroUsize>,
+    /// Hand another argument to cargo, as it is (repeatable)
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) cargo_arg: Vec<OsString>,
+}
+
+/// Which file, and which part of it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration")]
+pub(crate) struct ConfigPlace {
+    /// Use this file instead of looking for qe.config.yaml here and above
+    #[arg(long = "config", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// The profile of the file to use; for reading, AQE_PROFILE names one as well
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+}
+
+/// Where settings come from.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration")]
+pub(crate) struct ConfigSource {
+    #[command(flatten)]
+    pub(crate) place: ConfigPlace,
+    /// Set one key for this call, as in run.jobs=4 (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
+    pub(crate) overrides: Vec<(String, String)>,
+}
+
+/// Splits `KEY=VALUE`; whether there is such a key, and what it takes, is for the configuration to say.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write KEY=VALUE, as in run.jobs=4".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the value of one key, and nothing else
+    Get {
+        /// Dotted key, as in queue.maxConcurrent
+        key: String,
+        /// Print value and origin as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        source: ConfigSource,
+    },
+    /// Write one key into the file; comments and order stay
+    Set {
+        /// Dotted key, as in queue.maxConcurrent
+        key: String,
+        /// The value, as it would stand in the file
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        #[command(flatten)]
+        place: ConfigPlace,
+    },
+    /// Print every key with its value and where it came from
+    List {
+        /// Print an array of JSON objects
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        source: ConfigSource,
+    },
+    /// Check the file and report every problem in it
+    Validate {
+        /// Print the problems as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: ConfigPlace,
+    },
+    /// Take one key, or all of them, back to the default
+    Reset {
+        /// Dotted key; without it the whole file is reset
+        key: Option<String>,
+        /// Write the settings that fit this machine
+        #[arg(long, conflicts_with = "key")]
+        performance_optimized: bool,
+        #[command(flatten)]
+        place: ConfigPlace,
+    },
+}
+
+/// How tests are kept apart. Values have no help of their own: with it, clap would spread every option over three lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IsolationArg {
+    // One process per test.
+    Process,
+    // Several tests of a binary per process; what does not pass is run again alone.
+    Batch,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressArg {
+    // Live on a terminal, plain elsewhere and in CI.
+    Auto,
+    // A status block that is redrawn, with problems printed above it.
+    Live,
+    // One line per test, nothing redrawn.
+    Plain,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorArg {
+    // On a terminal, unless the environment says otherwise.
+    Auto,
+    Always,
+    Never,
+}
+
+/// What has no meaning for documentation tests: rustdoc runs them, in its own way.
+const DOC_CONFLICTS: [&str; 8] = [
+    "isolation",
+    "retries",
+    "timeout",
+    "junit",
+    "json",
+    "jobs",
+    "progress",
+    "verbose",
+];
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  aqe run                               every test of this workspace or package
+  aqe run parser::                      tests whose name contains `parser::`
+  aqe run -p my-crate --retries 2       one package; a failed test gets two more chances
+  aqe run --isolation batch             several tests per process: fastest on small tests
+  aqe run --json > events.jsonl         one JSON object per event, while it runs
+  aqe run --junit target/junit.xml      a report for CI
+  aqe run --manifest-path ../x/Cargo.toml
+
+Progress is live when standard output and standard error are a terminal and CI is not set, else plain.
+Results go to standard output, messages to standard error. Settings that no flag gives come from
+qe.config.yaml; `aqe config list` shows them.
+The exit code is 0 when every test passed, 1 when one failed, 3 when the tests do not build;
+`aqe --help` lists them all.";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  aqe config list                       every key, its value and where it came from
+  aqe config get queue.maxConcurrent
+  aqe config set run.timeout 90s
+  aqe config set --profile production queue.maxConcurrent 15
+  aqe config validate
+  aqe config reset --performance-optimized";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  aqe completions bash > ~/.local/share/bash-completion/completions/aqe
+  aqe completions fish > ~/.config/fish/completions/aqe.fish
+  aqe completions zsh > \"${fpath[1]}/_aqe\"";

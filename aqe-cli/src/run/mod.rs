@@ -1,0 +1,132 @@
+//! `aqe run`: from a command line to an exit code.
+
+mod doc;
+mod engine;
+mod outcome;
+mod settings;
+mod signals;
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use aqe_core::config::Config;
+use aqe_runner::cargo::{CargoError, Workspace, find_test_binaries};
+use aqe_runner::run::{Reporter, RunOptions};
+
+use self::outcome::{Noting, Seen};
+use crate::args::{ProgressArg, RunArgs};
+use crate::config::working_folder;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::report::style::Colors;
+use crate::report::{Json, Live, LiveHandle, Look, Plain, Rerun, Results, Size};
+
+/// Builds, runs, and says how it went.
+pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
+    let folder = working_folder()?;
+    if arguments.doc {
+        return doc::run(arguments, &folder);
+    }
+    let config = settings::load(arguments, &folder)?;
+    let options = settings::options(arguments, &config);
+    let workspace = find(arguments, &folder)?;
+    let view = view(arguments, &config);
+    let seen = Seen::default();
+    let reporter: Box<dyn Reporter> = Box::new(Noting::new(view.reporter, seen.clone()));
+    let report = drive(options, &workspace, reporter, view.live)?;
+    outcome::conclude(&report.into(), &seen.plan(), arguments)
+}
+
+/// Builds and finds the test binaries; blocks for as long as cargo does.
+fn find(arguments: &RunArgs, folder: &Path) -> Result<Workspace, Failure> {
+    find_test_binaries(folder, &settings::selection(&arguments.build)).map_err(
+        |error| match error {
+            // Cargo has said why.
+            CargoError::Build { .. } => Failure::new(Exit::BuildFailed, ""),
+            error => Failure::of(Exit::Environment, &error),
+        },
+    )
+}
+
+/// Everything asynchronous happens on this thread: the launcher and the reporter have threads of their own.
+fn drive(
+    options: RunOptions,
+    workspace: &Workspace,
+    reporter: Box<dyn Reporter>,
+    live: Option<LiveHandle>,
+) -> Result<aqe_runner::run::RunReport, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::new(
+                Exit::Environment,
+                format!("cannot set up the event loop: {error}"),
+            )
+        })?;
+    runtime
+        .block_on(engine::run(options, workspace, reporter, live))
+        .map_err(|error| Failure::of(Exit::Environment, &error))
+}
+
+/// A reporter, and a way to reach it if it draws on a terminal.
+struct View {
+    reporter: Box<dyn Reporter>,
+    live: Option<LiveHandle>,
+}
+
+fn view(arguments: &RunArgs, config: &Config) -> View {
+    let unreachable = |reporter| View {
+        reporter,
+        live: None,
+    };
+    if arguments.json {
+        return unreachable(Box::new(Json::new(io::stdout())));
+    }
+    let look = Look {
+        colors: Colors::choose(arguments.color, &io::stdout()),
+        verbose: arguments.verbose,
+        max_attempts: config.run.retries.saturating_add(1),
+        rerun: Rerun::of(arguments),
+    };
+    if !is_live(arguments) {
+        return unreachable(Box::new(Plain::new(look, io::stdout(), io::stderr())));
+    }
+    let size = Size::of_terminal();
+    // One screen gets one stream, so that a frame is one write.
+    let live = if io::stdout().is_terminal() {
+        Live::new(look, Box::new(io::stdout()), Results::Screen, size)
+    } else {
+        Live::new(
+            look,
+            Box::new(io::stderr()),
+            Results::Elsewhere(Box::new(io::stdout())),
+            size,
+        )
+    };
+    let handle = live.handle();
+    View {
+        reporter: Box::new(live),
+        live: Some(handle),
+    }
+}
+
+/// Whether there is a status block. Where results go through a pipe there is none by itself: what comes out at its other
+/// end may land on the same screen, in the middle of the block.
+fn is_live(arguments: &RunArgs) -> bool {
+    // Tests that write to the terminal themselves would write into the block.
+    if arguments.no_capture {
+        return false;
+    }
+    match arguments.progress {
+        ProgressArg::Live => true,
+        ProgressArg::Plain => false,
+        ProgressArg::Auto => {
+            let is_set = |name| {
+                std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "false")
+            };
+            let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            io::stdout().is_terminal() && io::stderr().is_terminal() && !is_set("CI") && !is_dumb
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The command line as people meet it: help, completions, and what wrong words lead to.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+mod support;
+use support::{Ran, aqe};
+
+/// Runs the program with a line of words without spaces.
+fn run_line(folder: &Path, line: &str) -> Ran {
+    aqe(folder)
+        .args(line.split_whitespace())
+        .output()
+        .unwrap()
+        .into()
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Set `UPDATE_SNAPSHOTS=1` to write what the program says now, and read the difference before committing it.
+fn check_snapshot(name: &str, text: &str) {
+    let path = here().join("tests/snapshots").join(name);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let expected = fs::read_to_string(&path)
+        .unwrap_or_default()
+        .replace("\r\n", "\n");
+    assert!(
+        text == expected,
+        "{name} is not what it was; UPDATE_SNAPSHOTS=1 writes it anew. Now:\n{text}"
+    );
+}
+
+#[test]
+fn help_is_what_it_was() {
+    for (name, line) in [
+        ("aqe.txt", "--help"),
+        ("run.txt", "run --help"),
+        ("config.txt", "config --help"),
+        ("config-get.txt", "config get --help"),
+        ("config-set.txt", "config set --help"),
+        ("config-list.txt", "config list --help"),
+        ("config-validate.txt", "config validate --help"),
+        ("config-reset.txt", "config reset --help"),
+        ("completions.txt", "completions --help"),
+    ] {
+        let ran = run_line(here(), line);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{line}");
+        assert!(
+            ran.stdout.lines().all(|text| text.chars().count() <= 120),
+            "{line}:\n{}",
+            ran.stdout
+        );
+        check_snapshot(name, &ran.stdout);
+    }
+}
+
+#[test]
+fn the_examples_in_the_help_are_accepted() {
+    // What they would do needs a project; here only their words are read, which `--help` at the end makes harmless.
+    let help = run_line(here(), "run --help").stdout + &run_line(here(), "config --help").stdout;
+    let mut count = 0;
+    for line in help.lines().filter_map(|line| line.strip_prefix("  aqe ")) {
+        let words = line.split("  ").next().unwrap().split(" >").next().unwrap();
+        let ran = run_line(here(), &format!("{words} --help"));
+        assert_eq!(ran.code, 0, "aqe {words}: {}", ran.stderr);
+        count += 1;
+    }
+    assert!(count >= 12, "{count} examples");
+}
+
+#[test]
+fn wrong_words_end_with_2_and_say_what_is_wrong() {
+    for (line, said) in [
+        ("", "Usage: aqe"),
+        ("rum", "unrecognized subcommand"),
+        ("run --jbos 3", "--jobs"),
+        ("run --isolation thread", "process, batch"),
+        ("run --set run.jobs", "write KEY=VALUE"),
+        ("run --ignored --include-ignored", "cannot be used with"),
+        ("run --exclude a", "--workspace"),
+        ("run --doc --junit x", "cannot be used with"),
+        ("run --no-capture --json", "cannot be used with"),
+        ("run --release --cargo-profile x", "cannot be used with"),
+        ("config", "Usage: aqe config"),
+        ("config set run.jobs", "<VALUE>"),
+        (
+            "config reset run.jobs --performance-optimized",
+            "cannot be used with",
+        ),
+        ("completions tcsh", "possible values"),
+    ] {
+        let ran = run_line(here(), line);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "aqe {line}");
+        assert!(ran.stderr.contains(said), "aqe {line}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = run_line(here(), &format!("completions {shell}"));
+        assert_eq!(ran.code, 0, "{shell}: {}", ran.stderr);
+        for word in [
+            "run",
+            "config",
+            "completions",
+            "get",
+            "set",
+            "list",
+            "validate",
+            "reset",
+            "isolation",
+        ] {
+            assert!(ran.stdout.contains(word), "{shell} does not know {word}");
+        }
+        check_syntax(shell, &ran.stdout);
+    }
+}
+
+/// Lets the shell read the script, where there is one.
+fn check_syntax(shell: &str, script: &str) {
+    if !["bash", "zsh", "fish"].contains(&shell) {
+        return;
+    }
+    let spawned = Command::new(shell)
+        .arg("-n")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = spawned else {
+        return;
+    };
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(script.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "{shell}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// `aqe config list | head -1` once was a panic in many a program.
+#[cfg(unix)]
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    for line in [
+        "config list",
+        "config list --json",
+        "completions bash",
+        "--help",
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = aqe(here())
+            .args(line.split(' '))
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
+        assert_eq!(output.status.code(), Some(0), "{line}");
+    }
+}
