@@ -46,10 +46,10 @@ pub(crate) struct RunArgs {
     /// Leave out tests whose name contains this (repeatable)
     #[arg(long, value_name = "NAME", help_heading = "Which tests")]
     pub(crate) skip: Vec<String>,
-    /// Run only the tests marked #[ignore]
+    /// Run only the tests marked `#[ignore]`
     #[arg(long, conflicts_with = "include_ignored", help_heading = "Which tests")]
     pub(crate) ignored: bool,
-    /// Run the tests marked #[ignore] as well
+    /// Run the tests marked `#[ignore]` as well
     #[arg(long, help_heading = "Which tests")]
     pub(crate) include_ignored: bool,
     /// Run the documentation tests instead, through cargo; exit code 1 also when they do not build
@@ -304,7 +304,7 @@ pub(crate) enum ColorArg {
 }
 
 /// What has no meaning for documentation tests: rustdoc runs them, in its own way.
-const DOC_CONFLICTS: [&str; 8] = [
+const DOC_CONFLICTS: [&str; 18] = [
     "isolation",
     "retries",
     "timeout",
@@ -313,6 +313,16 @@ const DOC_CONFLICTS: [&str; 8] = [
     "jobs",
     "progress",
     "verbose",
+    "lib",
+    "bins",
+    "bin",
+    "examples",
+    "example",
+    "tests",
+    "test",
+    "benches",
+    "bench",
+    "all_targets",
 ];
 
 const RUN_EXAMPLES: &str = "\

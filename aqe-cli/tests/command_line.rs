@@ -87,6 +87,7 @@ fn wrong_words_end_with_2_and_say_what_is_wrong() {
         ("run --ignored --include-ignored", "cannot be used with"),
         ("run --exclude a", "--workspace"),
         ("run --doc --junit x", "cannot be used with"),
+        ("run --doc --lib", "cannot be used with"),
         ("run --no-capture --json", "cannot be used with"),
         ("run --release --cargo-profile x", "cannot be used with"),
         ("config", "Usage: aqe config"),

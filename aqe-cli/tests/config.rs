@@ -88,6 +88,39 @@ fn a_wrong_key_gets_the_right_one() {
 }
 
 #[test]
+fn a_section_is_no_key_unless_it_can_be_switched_on() {
+    let folder = project(None);
+    for line in [
+        "config get queue",
+        "config set queue 3",
+        "config reset queue",
+    ] {
+        let ran = run_line(folder.path(), line);
+        assert_eq!(ran.code, 2, "{line}");
+        assert!(
+            ran.stderr.starts_with(
+                "error: queue is a section, and no key\nhint: its keys: queue.maxConcurrent, "
+            ),
+            "{}",
+            ran.stderr
+        );
+    }
+    assert_eq!(
+        run_line(folder.path(), "config set monitoring.alerting false").code,
+        0
+    );
+    assert_eq!(
+        run_line(folder.path(), "config get monitoring.alerting").stdout,
+        "false\n"
+    );
+    assert!(
+        run_line(folder.path(), "config get queu")
+            .stderr
+            .contains("did you mean `queue`?")
+    );
+}
+
+#[test]
 fn list_shows_where_every_value_comes_from() {
     let folder = project(Some("queue:\n  timeout: 45s\n"));
     let mut command = aqe(folder.path());
@@ -104,11 +137,8 @@ fn list_shows_where_every_value_comes_from() {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    assert!(
-        line("queue.timeout").starts_with("queue.timeout 45s ")
-            && line("queue.timeout").ends_with("qe.config.yaml:2")
-    );
     assert_eq!(line("run.jobs"), "run.jobs 3 flag");
+    assert_eq!(line("queue.timeout"), "queue.timeout 45s qe.config.yaml:2");
     assert_eq!(line("run.retries"), "run.retries 0 default");
     assert_eq!(line("log.level"), "log.level * debug env AQE_LOG_LEVEL");
     assert!(line("queue.maxConcurrent").contains(" preset "));

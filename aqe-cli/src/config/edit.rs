@@ -8,7 +8,7 @@ use aqe_core::config::{
     Change, Editor, Effect, FILE_NAME, Machine, Origin, Preset, Scope, find, keys,
 };
 
-use super::{not_edited, place_loader, refused, working_folder};
+use super::{not_edited, place_loader, refuse_section, refused, working_folder};
 use crate::args::ConfigPlace;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -20,32 +20,26 @@ const MAX_BACKUPS: u32 = 100;
 
 /// Writes one key.
 pub(super) fn set(key: &str, value: &str, place: &ConfigPlace) -> Result<Exit, Failure> {
+    refuse_section(key)?;
     let mut editor = open(place)?;
     let change = editor
         .set(scope(place), key, value)
         .map_err(|error| not_edited(&error))?;
     editor.save().map_err(|error| not_edited(&error))?;
-    output::print(&format!(
-        "{}{}\n",
-        told(&change, "not set"),
-        in_file(&editor)
-    ))?;
+    output::print(&format!("{}{}\n", told(&change), in_file(&editor)))?;
     warn_if_without_effect(key, place, editor.path());
     Ok(Exit::Success)
 }
 
 /// Removes one key.
 pub(super) fn reset_key(key: &str, place: &ConfigPlace) -> Result<Exit, Failure> {
+    refuse_section(key)?;
     let mut editor = open(place)?;
     let change = editor
         .remove(scope(place), key)
         .map_err(|error| not_edited(&error))?;
     editor.save().map_err(|error| not_edited(&error))?;
-    output::print(&format!(
-        "{}{}\n",
-        told(&change, "not set"),
-        in_file(&editor)
-    ))?;
+    output::print(&format!("{}{}\n", told(&change), in_file(&editor)))?;
     Ok(Exit::Success)
 }
 
@@ -86,7 +80,8 @@ pub(super) fn reset_all(performance_optimized: bool, place: &ConfigPlace) -> Res
             "this machine has {cores} cores{memory}: preset {preset}\n"
         ));
         for change in &changes {
-            said.push_str(&format!("{}\n", told(change, "not set")));
+            let value = change.after.as_deref().unwrap_or_default();
+            said.push_str(&format!("{}: {value}\n", change.path));
         }
     }
     if let Some(original) = editor
@@ -97,7 +92,11 @@ pub(super) fn reset_all(performance_optimized: bool, place: &ConfigPlace) -> Res
         said.push_str(&format!("the old settings are in {}\n", backup.display()));
     }
     editor.save().map_err(|error| not_edited(&error))?;
-    said.push_str(&format!("reset{}\n", in_file(&editor)));
+    let part = place
+        .profile
+        .as_deref()
+        .map_or_else(String::new, |name| format!("profile {name} of "));
+    said.push_str(&format!("reset {part}{}\n", editor.path().display()));
     output::print(&said)?;
     Ok(Exit::Success)
 }
@@ -125,9 +124,12 @@ fn in_file(editor: &Editor) -> String {
 }
 
 /// `queue.timeout: 30s -> 45s`.
-fn told(change: &Change, absent: &str) -> String {
-    let shown =
-        |value: &Option<String>| value.as_deref().map_or_else(|| absent.to_owned(), one_line);
+fn told(change: &Change) -> String {
+    let shown = |value: &Option<String>| {
+        value
+            .as_deref()
+            .map_or_else(|| "not set".to_owned(), one_line)
+    };
     if change.is_noop() {
         format!("{}: stays {}", change.path, shown(&change.after))
     } else {

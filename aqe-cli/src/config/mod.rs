@@ -6,7 +6,7 @@ mod show;
 use std::io;
 use std::path::PathBuf;
 
-use aqe_core::config::{ConfigError, EditError, Loader};
+use aqe_core::config::{ConfigError, EditError, Key, Loader, keys};
 
 use crate::args::{ConfigCommand, ConfigPlace, ConfigSource};
 use crate::exit::Exit;
@@ -61,6 +61,21 @@ pub(crate) fn working_folder() -> Result<PathBuf, Failure> {
             format!("cannot tell the working folder: {error}"),
         )
     })
+}
+
+/// Refuses the name of a section where a key is asked for, unless the section has a key that it may stand for.
+fn refuse_section(key: &str) -> Result<(), Failure> {
+    let inside = |path: &&str| {
+        path.strip_prefix(key)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    let below: Vec<&str> = keys().iter().map(Key::path).filter(inside).collect();
+    let shorthand = format!("{key}.enabled");
+    if key.is_empty() || below.is_empty() || below.contains(&shorthand.as_str()) {
+        return Ok(());
+    }
+    let failure = Failure::new(Exit::Usage, format!("{key} is a section, and no key"));
+    Err(failure.hint(format!("its keys: {}", below.join(", "))))
 }
 
 /// A configuration that cannot be used, as the user sees it.

@@ -1,6 +1,7 @@
 //! `aqe config get`, `list` and `validate`.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use aqe_core::config::{
     ConfigError, Editor, Effect, Entry, Loaded, Origin, Problem, Scope, Source,
@@ -8,7 +9,7 @@ use aqe_core::config::{
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::{loader, place_loader, refused, working_folder};
+use super::{loader, place_loader, refuse_section, refused, working_folder};
 use crate::args::{ColorArg, ConfigPlace, ConfigSource};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -87,6 +88,7 @@ fn find<'a>(loaded: &'a Loaded, key: &str) -> Result<Entry<'a>, Failure> {
     {
         return Ok(entry);
     }
+    refuse_section(key)?;
     // The editor knows which key was probably meant; nothing is edited.
     let message = match Editor::of_text("").remove(Scope::Base, key) {
         Err(error) => error.to_string(),
@@ -113,6 +115,7 @@ fn table(loaded: &Loaded, colors: Colors) -> String {
     };
     let keys = widest(&|(entry, _)| entry.key.path().width());
     let values = widest(&|(_, value)| value.width());
+    let folder = std::env::current_dir().ok();
     let mut text = String::new();
     let mut waiting = 0;
     for (entry, value) in &entries {
@@ -124,7 +127,7 @@ fn table(loaded: &Loaded, colors: Colors) -> String {
             }
         };
         let value = format!("{value}{:1$}", "", values.saturating_sub(value.width()));
-        let origin = entry.origin.to_string();
+        let origin = origin_text(entry.origin, folder.as_deref());
         // What somebody chose stands out from what is there anyway.
         let (value, origin) = match entry.origin {
             Origin::Default | Origin::Preset { .. } => (colors.plain(value), colors.faint(origin)),
@@ -139,6 +142,19 @@ fn table(loaded: &Loaded, colors: Colors) -> String {
         );
     }
     text
+}
+
+/// The origin, with the file as seen from the working folder.
+fn origin_text(origin: &Origin, folder: Option<&Path>) -> String {
+    let shown = |file: &Path| {
+        let near = folder.and_then(|folder| file.strip_prefix(folder).ok());
+        one_line(&near.unwrap_or(file).display().to_string())
+    };
+    match origin {
+        Origin::File { file, line } => format!("{}:{line}", shown(file)),
+        Origin::Profile { name, file, line } => format!("profile {name} ({}:{line})", shown(file)),
+        other => other.to_string(),
+    }
 }
 
 fn entry_json(entry: &Entry<'_>) -> Value {

@@ -1,7 +1,7 @@
 //! Shows a run to people and to programs.
 //!
 //! [`Plain`] prints a line per test, for pipes and CI; [`Live`] prints problems only, above a status block that it
-//! redraws; [`Json`] prints events for programs. The first two say the same things in the same words: [`Scribe`] turns
+//! redraws; [`Json`] prints events for programs. The first two say the same things in the same words: the scribe turns
 //! events into text, and keeps what the summary at the end needs.
 
 mod board;
