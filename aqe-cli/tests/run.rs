@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -81,21 +81,29 @@ use std::io::Write;
 /// Says nothing about its tests and ends with an error when it is asked.
 const MUTE: &str = "fn main() { eprintln!(\"no display\"); std::process::exit(3) }\n";
 
-/// The project, written and compiled once for all tests here.
-static PROJECT: LazyLock<TempDir> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
+/// The project, in cargo's own folder for such things, so that the next run of these tests finds it compiled.
+static PROJECT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("run-project");
+    let write = |file: &str, text: &str| {
+        let path = folder.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // An unchanged file keeps its time, which cargo looks at.
+        if fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            return;
+        }
+        fs::write(path, text).unwrap();
+    };
     let package = |name: &str, more: &str, files: &[(&str, &str)]| {
-        let manifest = format!(
-            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{more}"
-        );
-        for (file, text) in files.iter().chain([&("Cargo.toml", manifest.as_str())]) {
-            let path = folder.path().join(name).join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+        let head =
+            format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+        write(&format!("{name}/Cargo.toml"), &(head + more));
+        for (file, text) in files {
+            write(&format!("{name}/{file}"), text);
         }
     };
-    fs::create_dir(folder.path().join(".git")).unwrap();
-    fs::write(folder.path().join("Cargo.toml"), MANIFEST).unwrap();
+    // The search for settings ends here.
+    fs::create_dir_all(folder.join(".git")).unwrap();
+    write("Cargo.toml", MANIFEST);
     package(
         "suite",
         "",
@@ -120,9 +128,9 @@ static PROJECT: LazyLock<TempDir> = LazyLock::new(|| {
 
 /// `aqe run` with these words, in the project; tests find the folder `state` in `STATE`.
 fn command(state: &Path, words: &str) -> Command {
-    let mut command = aqe(PROJECT.path());
+    let mut command = aqe(&PROJECT);
     command
-        .env("CARGO_TARGET_DIR", PROJECT.path().join("target"))
+        .env("CARGO_TARGET_DIR", PROJECT.join("target"))
         .env("CARGO_NET_OFFLINE", "true")
         .env("STATE", state)
         .env_remove("RUST_BACKTRACE")
@@ -401,8 +409,10 @@ fn a_live_view_leaves_nothing_but_results() {
 #[cfg(unix)]
 mod unix {
     use std::io::{BufRead, BufReader, Read};
+    use std::os::fd::{FromRawFd, OwnedFd};
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Child, ChildStdout, Stdio};
+    use std::ptr;
 
     use super::*;
 
@@ -519,7 +529,7 @@ mod unix {
             .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
             .arg(inner.get_program())
             .args(inner.get_args());
-        shell.current_dir(PROJECT.path()).envs(
+        shell.current_dir(&*PROJECT).envs(
             inner
                 .get_envs()
                 .filter_map(|(name, value)| Some((name, value?))),
@@ -546,6 +556,80 @@ mod unix {
         send(&child, libc::SIGTERM);
         assert!(lines.last().unwrap().contains("run-finished"));
         assert_eq!(child.wait().unwrap().code(), Some(143));
+    }
+
+    /// What a terminal gets to see of a run.
+    fn on_a_terminal(words: &str, ci: Option<&str>) -> (Option<i32>, String) {
+        let (mut master, mut slave) = (0, 0);
+        let mut size = libc::winsize {
+            ws_row: 24,
+            ws_col: 80,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        // SAFETY: both descriptors and the size are places of ours, and a name and settings are not asked for.
+        let opened = unsafe {
+            libc::openpty(
+                &raw mut master,
+                &raw mut slave,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                &raw mut size,
+            )
+        };
+        assert_eq!(opened, 0);
+        // SAFETY: `openpty` has just opened them for us, and nobody else owns them.
+        let (master, slave) =
+            unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+        let state = tempfile::tempdir().unwrap();
+        let mut command = command(state.path(), words);
+        command
+            .env("TERM", "xterm")
+            .stdout(slave.try_clone().unwrap())
+            .stderr(slave);
+        if let Some(ci) = ci {
+            command.env("CI", ci);
+        }
+        let mut child = command.spawn().unwrap();
+        // The command holds the other end open, and a terminal ends when nobody does.
+        drop(command);
+        let mut seen = Vec::new();
+        // Linux ends with an error where others end with nothing.
+        let _ = fs::File::from(master).read_to_end(&mut seen);
+        (
+            child.wait().unwrap().code(),
+            String::from_utf8_lossy(&seen).into_owned(),
+        )
+    }
+
+    #[test]
+    fn a_terminal_gets_the_live_view_and_a_build_server_does_not() {
+        let (code, seen) = on_a_terminal("passes fails", None);
+        assert_eq!(code, Some(1));
+        assert!(
+            seen.contains("\x1b[1;31m     FAIL\x1b[0m") && !seen.contains("PASS"),
+            "{seen}"
+        );
+        assert!(
+            seen.contains("\x1b[?25l[") && seen.trim_end().ends_with("\x1b[?25h"),
+            "{seen}"
+        );
+        for (words, ci) in [
+            ("passes fails", Some("true")),
+            ("passes fails --progress plain", None),
+        ] {
+            let (code, seen) = on_a_terminal(words, ci);
+            assert_eq!(code, Some(1));
+            assert!(
+                seen.contains("PASS") && !seen.contains("\x1b[?25l"),
+                "{seen}"
+            );
+        }
+        let (_, seen) = on_a_terminal("passes fails --color never", None);
+        assert!(
+            seen.contains("     FAIL [") && !seen.contains("\x1b[1;31m"),
+            "{seen}"
+        );
     }
 
     #[test]
