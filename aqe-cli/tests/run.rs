@@ -487,6 +487,8 @@ mod unix {
         }
         let ran = Ran::from(child.wait_with_output().unwrap());
         assert_eq!(ran.code, 130, "{}", ran.stderr);
+        let told = "interrupted; ending what runs (once more to kill it)";
+        assert_eq!(ran.stderr.matches(told).count(), 1, "{}", ran.stderr);
         assert!(ran.stdout.contains("CANCEL"), "{}", ran.stdout);
         assert!(
             ran.stdout

@@ -139,6 +139,13 @@ impl LiveHandle {
         state.draw();
     }
 
+    /// Prints a message, a whole line, above the block at once.
+    pub(crate) fn say(&self, message: &str) {
+        let mut state = self.lock();
+        state.said.messages.push_str(message);
+        state.draw();
+    }
+
     /// Takes note of the terminal's new size.
     pub(crate) fn resize(&self, size: Size) {
         let mut state = self.lock();

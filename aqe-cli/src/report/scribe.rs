@@ -88,9 +88,14 @@ impl Scribe {
                 verdict,
                 duration,
             } => self.verdict(test, verdict, *duration, &mut said.results),
-            Event::Stopping { reason } => {
-                let _ = writeln!(said.messages, "{}", stopping(*reason));
+            Event::Stopping {
+                reason: StopReason::FirstFailure,
+            } => {
+                said.messages
+                    .push_str("stopping after the first failure; what runs is finished\n");
             }
+            // Whoever received the signal has said so at once; this event may be behind many others.
+            Event::Stopping { .. } => {}
             Event::RunFinished {
                 duration,
                 counts,
@@ -206,12 +211,4 @@ fn line(out: &mut String, label: Painted<&str>, duration: Duration, test: &TestI
         one_line(test.binary.as_str()),
         one_line(test.name.as_str())
     );
-}
-
-fn stopping(reason: StopReason) -> &'static str {
-    match reason {
-        StopReason::FirstFailure => "stopping after the first failure; what runs is finished",
-        StopReason::Signal { .. } => "interrupted; ending what runs (once more to kill it)",
-        _ => "stopping",
-    }
 }

@@ -645,12 +645,15 @@ fn a_suspended_view_gives_the_terminal_back() {
     view.events(&[started("held")]);
     view.live.tick();
     let handle = view.live.handle();
+    handle.say("interrupted\n");
+    assert_eq!(view.screen()[1], "interrupted");
+    assert_eq!(view.screen().len(), 4, "and the block below");
     handle.suspend();
-    assert_eq!(view.screen().len(), 1);
+    assert_eq!(view.screen().len(), 2);
     assert!(view.terminal.is_cursor_shown);
     assert_eq!(view.live.tick_after(), None);
     view.live.tick();
-    assert_eq!(view.screen().len(), 1, "nothing is drawn meanwhile");
+    assert_eq!(view.screen().len(), 2, "nothing is drawn meanwhile");
     handle.resume(Size {
         width: 80,
         height: 24,

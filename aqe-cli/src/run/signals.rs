@@ -6,11 +6,23 @@
 //! A signal that was ignored when the program started stays ignored: that is how `nohup` and shells without job
 //! control ask for it.
 
+use crate::output;
+use crate::report::LiveHandle;
+
 #[cfg(unix)]
 pub(super) use self::unix::{obey, receive};
 
 #[cfg(not(unix))]
 pub(super) use self::other::{obey, receive};
+
+/// Says that the run ends: until the tests have ended, nothing else shows that the signal was heard.
+fn say(live: Option<&LiveHandle>) {
+    const MESSAGE: &str = "interrupted; ending what runs (once more to kill it)\n";
+    match live {
+        Some(live) => live.say(MESSAGE),
+        None => output::complain(MESSAGE),
+    }
+}
 
 #[cfg(unix)]
 mod unix {
@@ -20,6 +32,7 @@ mod unix {
     use aqe_runner::run::RunControl;
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
+    use super::say;
     use crate::output;
     use crate::report::{LiveHandle, Size};
 
@@ -54,6 +67,7 @@ mod unix {
         control: RunControl,
         live: Option<LiveHandle>,
     ) {
+        let mut is_told = false;
         loop {
             match next(&mut signals).await {
                 libc::SIGTSTP => pause(&control, live.as_ref()).await,
@@ -62,7 +76,12 @@ mod unix {
                         live.resize(Size::of_terminal());
                     }
                 }
-                number => control.stop(number),
+                number => {
+                    control.stop(number);
+                    if !std::mem::replace(&mut is_told, true) {
+                        say(live.as_ref());
+                    }
+                }
             }
         }
     }
@@ -110,6 +129,7 @@ mod unix {
 mod other {
     use aqe_runner::run::RunControl;
 
+    use super::say;
     use crate::report::LiveHandle;
 
     /// The number that Unix gives to Ctrl-C, which exit codes are made from.
@@ -124,9 +144,13 @@ mod other {
     }
 
     /// Passes Ctrl-C on to the run for as long as the future is polled.
-    pub(in crate::run) async fn obey(_: Signals, control: RunControl, _live: Option<LiveHandle>) {
+    pub(in crate::run) async fn obey(_: Signals, control: RunControl, live: Option<LiveHandle>) {
+        let mut is_told = false;
         while tokio::signal::ctrl_c().await.is_ok() {
             control.stop(INTERRUPT);
+            if !std::mem::replace(&mut is_told, true) {
+                say(live.as_ref());
+            }
         }
     }
 }
