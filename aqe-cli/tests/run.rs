@@ -416,8 +416,20 @@ mod unix {
 
     use super::*;
 
+    /// A run that a failed assertion here must not leave behind.
+    struct Running(Child);
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            if self.0.try_wait().is_ok_and(|status| status.is_none()) {
+                send(&self.0, libc::SIGTERM);
+                let _ = self.0.wait();
+            }
+        }
+    }
+
     /// A run that hangs, and whose test was started.
-    fn hanging(words: &str) -> (Child, BufReader<ChildStdout>, TempDir) {
+    fn hanging(words: &str) -> (Running, BufReader<ChildStdout>, TempDir) {
         let state = tempfile::tempdir().unwrap();
         let mut command = command(
             state.path(),
@@ -437,7 +449,7 @@ mod unix {
                 "the run ended before its test began"
             );
         }
-        (child, stdout, state)
+        (Running(child), stdout, state)
     }
 
     fn send(child: &Child, signal: i32) {
@@ -449,13 +461,13 @@ mod unix {
     fn a_signal_ends_the_run_in_order() {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             let (mut child, stdout, _state) = hanging("");
-            send(&child, signal);
+            send(&child.0, signal);
             let rest: Vec<String> = stdout.lines().map(Result::unwrap).collect();
             let last: Value = serde_json::from_str(rest.last().unwrap()).unwrap();
             assert_eq!(last["event"], "run-finished");
             assert_eq!(last["stopped"]["reason"], "signal");
             assert_eq!(last["counts"]["cancelled"], 1);
-            assert_eq!(child.wait().unwrap().code(), Some(128 + signal));
+            assert_eq!(child.0.wait().unwrap().code(), Some(128 + signal));
         }
     }
 
@@ -501,15 +513,15 @@ mod unix {
     #[test]
     fn ctrl_z_holds_the_run_and_fg_continues_it() {
         let (mut child, stdout, _state) = hanging("");
-        send(&child, libc::SIGTSTP);
+        send(&child.0, libc::SIGTSTP);
         let mut status = 0;
         // SAFETY: the number is the child's own, and `status` is a place for an `int`.
         let waited =
-            unsafe { libc::waitpid(child.id().cast_signed(), &raw mut status, libc::WUNTRACED) };
-        assert_eq!(waited, child.id().cast_signed());
+            unsafe { libc::waitpid(child.0.id().cast_signed(), &raw mut status, libc::WUNTRACED) };
+        assert_eq!(waited, child.0.id().cast_signed());
         assert!(libc::WIFSTOPPED(status), "it ended instead: {status}");
-        send(&child, libc::SIGCONT);
-        send(&child, libc::SIGINT);
+        send(&child.0, libc::SIGCONT);
+        send(&child.0, libc::SIGINT);
         assert!(
             stdout
                 .lines()
@@ -518,7 +530,7 @@ mod unix {
                 .unwrap()
                 .contains("run-finished")
         );
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(child.0.wait().unwrap().code(), Some(130));
     }
 
     #[cfg(target_os = "linux")]
@@ -536,16 +548,17 @@ mod unix {
                 .get_envs()
                 .filter_map(|(name, value)| Some((name, value?))),
         );
-        let mut child = shell
+        let child = shell
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap())
+        let mut child = Running(child);
+        let mut lines = BufReader::new(child.0.stdout.take().unwrap())
             .lines()
             .map(Result::unwrap);
         assert!(lines.any(|line| line.contains("attempt-started")));
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).unwrap();
         let ignored = status
             .lines()
             .find_map(|line| line.strip_prefix("SigIgn:"))
@@ -555,9 +568,9 @@ mod unix {
             1,
             "SIGHUP is signal 1"
         );
-        send(&child, libc::SIGTERM);
+        send(&child.0, libc::SIGTERM);
         assert!(lines.last().unwrap().contains("run-finished"));
-        assert_eq!(child.wait().unwrap().code(), Some(143));
+        assert_eq!(child.0.wait().unwrap().code(), Some(143));
     }
 
     /// What a terminal gets to see of a run.
