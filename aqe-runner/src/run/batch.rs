@@ -15,7 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 
 use super::attempt::{exit_of, with_causes};
-use super::chunk::{Chunk, ChunkSource};
+use super::chunk::{Chunk, ChunkSource, Item};
 use super::event::RunAlone;
 use super::floor::Floor;
 use super::history::Past;
@@ -43,10 +43,10 @@ pub(super) async fn run(
     jobs: usize,
 ) -> Result<(), RunError> {
     let (binaries, singles) = plan.by_batches();
-    let lengths = binaries
+    let items = binaries
         .iter()
-        .map(|cases| cases.iter().map(|case| case.name.as_str().len()).collect());
-    let source = Mutex::new(ChunkSource::new(lengths, jobs));
+        .map(|cases| cases.iter().map(item).collect());
+    let source = Mutex::new(ChunkSource::new(items, jobs));
     let stock = Arc::new(Stock { binaries, source });
     let mut under_way: FuturesUnordered<BoxFuture<'_, Result<Option<Rest>, RunError>>> =
         FuturesUnordered::new();
@@ -66,6 +66,13 @@ pub(super) async fn run(
         under_way.push(Box::pin(next_batch(floor, queue, &stock)));
     }
     Ok(())
+}
+
+fn item(case: &Arc<Case>) -> Item {
+    Item {
+        name_bytes: case.name.as_str().len(),
+        known: case.past.map(|past| past.duration),
+    }
 }
 
 /// Runs one test alone; leaves nothing.
@@ -156,8 +163,8 @@ impl Batch<'_> {
         let (finished, hung) = batch.watch(batch.launch()).await;
         let (times, rest) = batch.settle(&finished, hung, started);
         let mut source = stock.source.lock();
-        for time in times {
-            source.record(chunk.binary, time);
+        for (&test, time) in chunk.tests.iter().zip(times) {
+            source.record(chunk.binary, test, time);
         }
         rest
     }

@@ -3,158 +3,198 @@
 //! A process costs its start (one to two milliseconds) and brings one thread of work, so few, long processes
 //! are wanted; but the last one to end decides the wall time, so the last ones must be short. The source hands out
 //! chunks by guided self-scheduling (Polychronopoulos and Kuck, "Guided Self-Scheduling", 1987): each chunk is a
-//! fixed share of what remains, so chunks shrink towards the end. What it adds:
+//! fixed share of the work that remains, so chunks shrink towards the end. What it adds:
 //!
-//! - a chunk is never so small that the process's start outweighs its work, judged by the time that the binary's
-//!   finished tests took in this very run;
-//! - a binary's tests are dealt in a scattered order, since slow tests often stand side by side in one module.
+//! - work is time: what earlier runs know of slow tests, and for the others the mean of those that have finished;
+//! - tests known to be slow are dealt first (see `plan`), the others in a scattered order, since slow tests often stand
+//!   side by side in one module;
+//! - a chunk is never so small that the process's start outweighs its work, as long as no other slot would go without.
 
 use std::time::Duration;
 
 /// Several tests of one binary that run in one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Chunk {
+pub(super) struct Chunk {
     /// Index of the binary.
-    pub(crate) binary: usize,
+    pub(super) binary: usize,
     /// Indices into that binary's list of selected tests, ascending.
-    pub(crate) tests: Vec<usize>,
+    pub(super) tests: Vec<usize>,
+}
+
+/// What matters of a test.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item {
+    /// The length of its name, in bytes.
+    pub(super) name_bytes: usize,
+    /// How long it took before, if it was slow enough to be remembered.
+    pub(super) known: Option<Duration>,
 }
 
 /// Deals the selected tests of every binary, each exactly once.
 #[derive(Debug)]
-pub(crate) struct ChunkSource {
+pub(super) struct ChunkSource {
     binaries: Vec<Binary>,
-    jobs: usize,
-    remaining: usize,
+    jobs: u32,
 }
 
 #[derive(Debug)]
 struct Binary {
-    /// Undealt tests in scattered order; dealt from the end.
-    undealt: Vec<u32>,
-    lengths: Vec<usize>,
+    items: Vec<Item>,
+    /// Dealt from the end: known ones first, the longest of them before the others.
+    undealt: Vec<usize>,
+    /// The time of the known ones among them, together, and the number of the others.
+    known: Duration,
+    unknown: u32,
+    /// Tests that were not known before and have finished, and the time they took together.
     finished: u32,
     spent: Duration,
 }
 
 impl ChunkSource {
-    /// Prepares the tests of each binary, given by the lengths of their names, for `jobs` processes side by side.
-    pub(crate) fn new(lengths: impl IntoIterator<Item = Vec<usize>>, jobs: usize) -> Self {
-        let binaries: Vec<Binary> = lengths
-            .into_iter()
-            .map(|lengths| Binary {
-                undealt: scattered(lengths.len()),
-                lengths,
-                finished: 0,
-                spent: Duration::ZERO,
-            })
-            .collect();
-        let remaining = binaries.iter().map(|binary| binary.undealt.len()).sum();
+    /// Prepares the tests of each binary for `jobs` processes side by side.
+    pub(super) fn new(binaries: impl IntoIterator<Item = Vec<Item>>, jobs: usize) -> Self {
         Self {
-            binaries,
-            jobs: jobs.max(1),
-            remaining,
+            binaries: binaries.into_iter().map(Binary::new).collect(),
+            jobs: u32::try_from(jobs.max(1)).unwrap_or(u32::MAX),
         }
     }
 
-    /// Deals the next chunk, from the binary with most tests left, or `None` when all are dealt.
-    pub(crate) fn next_chunk(&mut self) -> Option<Chunk> {
+    /// Deals the next chunk, or `None` when all tests are dealt.
+    pub(super) fn next_chunk(&mut self) -> Option<Chunk> {
+        let guess = self.guess();
+        let work = |binary: &Binary| binary.work(binary.mean().unwrap_or(guess));
+        let all: Duration = self.binaries.iter().map(work).sum();
         let (index, _) = self
             .binaries
             .iter()
             .enumerate()
-            .max_by_key(|(_, binary)| binary.undealt.len())?;
-        let worth_a_start = self.tests_worth_a_start(index);
-        let share = self.remaining.div_ceil(CHUNKS_PER_SLOT * self.jobs);
-        // Not so few that the start costs more than it spreads, and not so many that another slot would go without.
-        let fair = self.remaining.div_ceil(self.jobs);
+            .filter(|(_, binary)| !binary.undealt.is_empty())
+            .max_by_key(|(_, binary)| (binary.next_known(), work(binary)))?;
+        let share = all / CHUNKS_PER_SLOT.saturating_mul(self.jobs);
+        let wanted = share.max(WORTH_A_START.min(all / self.jobs));
         let binary = &mut self.binaries[index];
-        let left = binary.undealt.len();
-        let size = if left <= worth_a_start {
-            left
+        let mean = binary.mean().unwrap_or(guess);
+        let wanted = if binary.work(mean) <= WORTH_A_START {
+            WORTH_A_START
         } else {
-            share.max(worth_a_start.min(fair)).min(left)
+            wanted
         };
-        let size = size.min(MAX_CHUNK);
-        let size = binary.fitting(size);
-        if size == 0 {
-            return None;
-        }
-        let mut tests: Vec<usize> = binary
-            .undealt
-            .drain(left - size..)
-            .map(|test| test as usize)
-            .collect();
+        let mut tests = binary.deal(wanted, mean);
         tests.sort_unstable();
-        self.remaining -= size;
         Some(Chunk {
             binary: index,
             tests,
         })
     }
 
-    /// Records that a test of this binary took `spent`.
-    pub(crate) fn record(&mut self, binary: usize, spent: Duration) {
+    /// Records that a test took `spent`.
+    pub(super) fn record(&mut self, binary: usize, test: usize, spent: Duration) {
         let binary = &mut self.binaries[binary];
-        binary.finished += 1;
-        binary.spent += spent;
+        if binary.items[test].known.is_none() {
+            binary.finished += 1;
+            binary.spent += spent;
+        }
     }
 
-    /// How many tests of this binary are expected to take as long as `MIN_WORK`.
-    fn tests_worth_a_start(&self, index: usize) -> usize {
-        let own = &self.binaries[index];
-        let (finished, spent) = if own.finished > 0 {
-            (own.finished, own.spent)
-        } else {
-            self.binaries.iter().fold((0, Duration::ZERO), |(n, t), b| {
-                (n + b.finished, t + b.spent)
-            })
-        };
-        if finished == 0 {
-            return 1;
-        }
-        let mean = spent.as_nanos() / u128::from(finished);
-        usize::try_from(MIN_WORK.as_nanos() / mean.max(1))
-            .unwrap_or(MAX_CHUNK)
-            .min(MAX_CHUNK)
+    /// How long a test takes of which nothing at all is known: as long as those of other binaries.
+    fn guess(&self) -> Duration {
+        let (finished, spent) = self
+            .binaries
+            .iter()
+            .fold((0, Duration::ZERO), |(finished, spent), binary| {
+                (finished + binary.finished, spent + binary.spent)
+            });
+        spent.checked_div(finished).unwrap_or(FIRST_GUESS)
     }
 }
 
 impl Binary {
-    /// How many of the next `size` tests have names that fit one command line; at least one of them.
-    fn fitting(&self, size: usize) -> usize {
-        let mut room = MAX_NAME_BYTES;
-        let next = self.undealt.iter().rev().take(size);
-        let fitting = next.take_while(|&&test| {
-            let left = room.checked_sub(self.lengths[test as usize] + 1);
-            room = left.unwrap_or(0);
-            left.is_some()
-        });
-        fitting.count().max(size.min(1))
+    fn new(items: Vec<Item>) -> Self {
+        let mut undealt: Vec<usize> = (0..items.len()).collect();
+        undealt.sort_unstable_by_key(|&test| (items[test].known, scattered(test)));
+        let known = items.iter().filter_map(|item| item.known).sum();
+        let unknown = items.iter().filter(|item| item.known.is_none()).count();
+        Self {
+            items,
+            undealt,
+            known,
+            unknown: u32::try_from(unknown).unwrap_or(u32::MAX),
+            finished: 0,
+            spent: Duration::ZERO,
+        }
+    }
+
+    /// How long its unknown tests take, going by those that have finished.
+    fn mean(&self) -> Option<Duration> {
+        self.spent.checked_div(self.finished)
+    }
+
+    /// How long its undealt tests take together when unknown ones take `mean` each.
+    fn work(&self, mean: Duration) -> Duration {
+        self.known + mean.saturating_mul(self.unknown)
+    }
+
+    fn next_known(&self) -> Option<Duration> {
+        self.undealt.last().and_then(|&test| self.items[test].known)
+    }
+
+    /// Deals tests that take about `wanted` together, at least one, and no more than a command line holds.
+    fn deal(&mut self, wanted: Duration, mean: Duration) -> Vec<usize> {
+        let mut tests = Vec::new();
+        let (mut work, mut name_bytes) = (Duration::ZERO, 0);
+        while let Some(&test) = self.undealt.last() {
+            let item = self.items[test];
+            work += item.known.unwrap_or(mean);
+            name_bytes += item.name_bytes + 1;
+            let fits = work <= wanted && name_bytes <= MAX_NAME_BYTES && tests.len() < MAX_CHUNK;
+            if !fits && !tests.is_empty() {
+                break;
+            }
+            self.undealt.pop();
+            match item.known {
+                Some(time) => self.known = self.known.saturating_sub(time),
+                None => self.unknown -= 1,
+            }
+            tests.push(test);
+        }
+        tests
     }
 }
 
-/// The numbers below `count` in an order in which neighbours are far apart, the same in every run.
-fn scattered(count: usize) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..u32::try_from(count).unwrap_or(u32::MAX)).collect();
-    // Multiplying by 2^32 divided by the golden ratio spreads consecutive numbers evenly (Knuth, TAOCP 3, 6.4).
-    order.sort_unstable_by_key(|&index| index.wrapping_mul(0x9E37_79B9));
-    order
+/// A key by which neighbours are far apart, the same in every run.
+///
+/// Multiplying by 2^32 divided by the golden ratio spreads consecutive numbers evenly (Knuth, TAOCP 3, 6.4).
+fn scattered(test: usize) -> u32 {
+    (test as u32).wrapping_mul(0x9E37_79B9)
 }
 
 /// Shares per slot: the first chunk of a slot is half of what the slot would get, and so on with what remains.
-const CHUNKS_PER_SLOT: usize = 2;
+const CHUNKS_PER_SLOT: u32 = 2;
 /// Bounds libtest's own matching, which compares every test with every name.
 const MAX_CHUNK: usize = 512;
 /// Bounds a command line: Linux takes a quarter of the stack's limit, 2 MiB by default, for arguments and environment.
 const MAX_NAME_BYTES: usize = 128 * 1024;
 /// A process should work at least about twice as long as it takes to start.
-const MIN_WORK: Duration = Duration::from_millis(4);
+const WORTH_A_START: Duration = Duration::from_millis(4);
+/// Before anything has finished, only that tests count alike matters.
+const FIRST_GUESS: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const UNKNOWN: Item = Item {
+        name_bytes: 8,
+        known: None,
+    };
+
+    fn slow(millis: u64) -> Item {
+        Item {
+            known: Some(Duration::from_millis(millis)),
+            ..UNKNOWN
+        }
+    }
 
     fn sizes(source: &mut ChunkSource) -> Vec<usize> {
         std::iter::from_fn(|| source.next_chunk())
@@ -164,33 +204,53 @@ mod tests {
 
     #[test]
     fn chunks_shrink_towards_the_end() {
-        let sizes = sizes(&mut ChunkSource::new([vec![8; 100]], 10));
-        assert_eq!(sizes[0], 5);
-        assert!(sizes.windows(2).all(|pair| pair[0] >= pair[1]), "{sizes:?}");
-        assert_eq!(*sizes.last().unwrap(), 1);
+        let sizes = sizes(&mut ChunkSource::new([vec![UNKNOWN; 1000]], 10));
+        assert_eq!(sizes[0], 50);
+        assert!(
+            sizes
+                .windows(2)
+                .all(|pair| pair[0] >= pair[1] || pair[0] <= 4),
+            "{sizes:?}"
+        );
+        assert!(*sizes.last().unwrap() <= 4);
     }
 
     #[test]
     fn quick_tests_are_not_dealt_in_small_change() {
-        let mut source = ChunkSource::new([vec![8; 1000]], 2);
+        let mut source = ChunkSource::new([vec![UNKNOWN; 1000]], 2);
         let first = source.next_chunk().unwrap();
-        for _ in &first.tests {
-            source.record(0, Duration::from_micros(25));
+        for &test in &first.tests {
+            source.record(0, test, Duration::from_micros(25));
         }
         assert_eq!(first.tests.len(), 250);
-        assert_eq!(sizes(&mut source), [188, 160, 160, 121, 121]);
+        assert_eq!(sizes(&mut source), [187, 160, 160, 121, 122]);
     }
 
     #[test]
     fn slow_tests_are_dealt_one_by_one_at_the_end() {
-        let mut source = ChunkSource::new([vec![8; 12]], 4);
-        source.record(0, Duration::from_millis(450));
-        assert_eq!(sizes(&mut source), [2, 2, 1, 1, 1, 1, 1, 1, 1, 1]);
+        let mut source = ChunkSource::new([vec![UNKNOWN; 12]], 4);
+        source.record(0, 0, Duration::from_millis(450));
+        assert_eq!(sizes(&mut source), [1; 12]);
+    }
+
+    #[test]
+    fn known_slow_tests_go_first_whatever_their_binary() {
+        let mut tests = vec![UNKNOWN; 20];
+        tests[7] = slow(30);
+        let other = vec![UNKNOWN, slow(200), slow(90)];
+        let mut source = ChunkSource::new([tests, other], 2);
+        let first: Vec<_> = (0..3).map(|_| source.next_chunk().unwrap()).collect();
+        let expected = [(1, vec![1]), (1, vec![2]), (0, vec![7])];
+        for (chunk, (binary, tests)) in first.iter().zip(expected) {
+            assert_eq!((chunk.binary, &chunk.tests), (binary, &tests));
+        }
     }
 
     #[test]
     fn neighbours_go_to_different_chunks() {
-        let chunk = ChunkSource::new([vec![8; 300]], 2).next_chunk().unwrap();
+        let chunk = ChunkSource::new([vec![UNKNOWN; 300]], 2)
+            .next_chunk()
+            .unwrap();
         assert!(
             chunk.tests.windows(2).all(|pair| pair[1] - pair[0] > 1),
             "{:?}",
@@ -198,23 +258,29 @@ mod tests {
         );
     }
 
+    fn item() -> impl Strategy<Value = Item> {
+        (1_usize..40_000, prop::option::of(0_u64..3000)).prop_map(|(name_bytes, millis)| Item {
+            name_bytes,
+            known: millis.map(Duration::from_millis),
+        })
+    }
+
     proptest! {
         #[test]
         fn every_test_is_dealt_exactly_once(
-            counts in prop::collection::vec(0_usize..2000, 0..20),
+            binaries in prop::collection::vec(prop::collection::vec(item(), 0..300), 0..8),
             jobs in 1_usize..64,
-            micros in 1_u64..1_000_000,
-            length in 1_usize..40_000,
+            micros in 0_u64..1_000_000,
         ) {
-            let mut seen: Vec<Vec<u8>> = counts.iter().map(|&count| vec![0; count]).collect();
-            let lengths = counts.into_iter().map(|count| vec![length; count]);
-            let mut source = ChunkSource::new(lengths, jobs);
+            let mut seen: Vec<Vec<u8>> = binaries.iter().map(|items| vec![0; items.len()]).collect();
+            let mut source = ChunkSource::new(binaries.clone(), jobs);
             while let Some(chunk) = source.next_chunk() {
                 prop_assert!(!chunk.tests.is_empty() && chunk.tests.len() <= MAX_CHUNK);
-                prop_assert!(chunk.tests.len() * length <= MAX_NAME_BYTES);
+                let names: usize = chunk.tests.iter().map(|&test| binaries[chunk.binary][test].name_bytes).sum();
+                prop_assert!(names <= MAX_NAME_BYTES);
                 for test in chunk.tests {
                     seen[chunk.binary][test] += 1;
-                    source.record(chunk.binary, Duration::from_micros(micros));
+                    source.record(chunk.binary, test, Duration::from_micros(micros));
                 }
             }
             prop_assert!(seen.iter().flatten().all(|&times| times == 1));

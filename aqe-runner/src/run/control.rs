@@ -67,14 +67,14 @@ impl RunControl {
     }
 
     /// Lets what runs be finished and starts nothing more.
-    pub(super) fn start_nothing_more(&self) -> bool {
+    pub(super) fn start_nothing_more(&self) {
         self.halt.send_if_modified(|halt| {
             let is_first = halt.is_none();
             if is_first {
                 *halt = Some(StopReason::FirstFailure);
             }
             is_first
-        })
+        });
     }
 
     /// Why nothing more is to be started, if that is so.

@@ -66,10 +66,8 @@ impl Floor {
             verdict,
             duration,
         });
-        if ends_run && self.control.start_nothing_more() {
-            self.events.send(Event::Stopping {
-                reason: super::StopReason::FirstFailure,
-            });
+        if ends_run {
+            self.control.start_nothing_more();
         }
     }
 }

@@ -52,7 +52,9 @@ impl Runner {
             TestOutput::Captured => options.settings.jobs.on(Machine::detect().cores),
         };
         let launcher = Launcher::start(&LauncherConfig::default().max_running(jobs))?;
-        let width = jobs.get().saturating_add(AHEAD);
+        // What waits with the launcher has begun before a failure is heard of.
+        let ahead = if options.settings.fail_fast { 0 } else { AHEAD };
+        let width = jobs.get().saturating_add(ahead);
         let engine = Engine::builder()
             .queue(move |queue| queue.max_concurrent(width).timeout(None))
             .build()?;
@@ -134,7 +136,7 @@ impl Runner {
             next_batch: AtomicU64::new(1),
             backtraces: std::env::var_os(BACKTRACE).is_some_and(|value| value != "0"),
         });
-        self.execute(&floor, &plan).await?;
+        self.execute_and_watch(&floor, &plan).await?;
         let duration = begin.elapsed();
         let stopped = self.control.halted();
         let mut recorded = recorder.finish(duration, stopped)?;
@@ -181,6 +183,21 @@ impl Runner {
             warnings.push(with_causes(&error));
         }
         Ok(listed)
+    }
+
+    /// Executes the plan, and tells when nothing more is started.
+    async fn execute_and_watch(&self, floor: &Arc<Floor>, plan: &Plan) -> Result<(), RunError> {
+        let mut work = std::pin::pin!(self.execute(floor, plan));
+        tokio::select! {
+            // First, so that it is told even when everything else ends in the same moment.
+            biased;
+            () = self.control.until_halted() => {}
+            done = &mut work => return done,
+        }
+        if let Some(reason) = self.control.halted() {
+            floor.events.send(Event::Stopping { reason });
+        }
+        work.await
     }
 
     async fn execute(&self, floor: &Arc<Floor>, plan: &Plan) -> Result<(), RunError> {
