@@ -225,7 +225,7 @@ fn target_of(running: &str, suite: &Suite) -> Option<String> {
 }
 
 /// Libraries have many kinds (`rlib`, `proc-macro`); of a package's targets, one at most is a library.
-fn kind_of(kind: &str) -> &str {
+pub(crate) fn kind_of(kind: &str) -> &str {
     match kind {
         "test" | "bin" | "example" | "bench" => kind,
         _ => "lib",

@@ -69,9 +69,8 @@ impl Tool {
 
     fn is_installed(self) -> bool {
         match self {
-            Self::AqeProcess | Self::AqeBatch => aqe::IS_HERE,
             Self::Nextest | Self::NextestOneSpawn => nextest_is_installed(),
-            Self::CargoTest => true,
+            Self::AqeProcess | Self::AqeBatch | Self::CargoTest => true,
         }
     }
 
