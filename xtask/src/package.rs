@@ -15,7 +15,7 @@ use crate::{Failure, Result};
 /// The consumer does one operation; more than this is a hang.
 const CONSUMER_LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// Packages every publishable member, then builds and runs the consumer against the packages.
+/// Packages every member, then builds and runs the consumer against the packages.
 ///
 /// # Errors
 ///
@@ -31,11 +31,9 @@ pub fn check(workspace: &Workspace) -> Result<()> {
 
 fn package(workspace: &Workspace) -> Result<()> {
     // The check is about what would be published, and people run it before they commit.
-    let mut command = Command::cargo("package --allow-dirty").dir(workspace.root());
-    for name in workspace.publishable() {
-        command = command.words("--package").arg(name);
-    }
-    command.run()
+    Command::cargo("package --workspace --allow-dirty")
+        .dir(workspace.root())
+        .run()
 }
 
 /// Unpacks each package and returns its name with its folder.

@@ -62,7 +62,7 @@ fn components_know_nobody() {
     for name in components {
         for on in components
             .into_iter()
-            .chain(["aqe-core", "aqe-runner", "aqe-cli", "xtask"])
+            .chain(["aqe-core", "aqe-runner", "aqe-cli", "aqe-xtask"])
         {
             for kind in [json!(null), json!("dev"), json!("build")] {
                 let broken = broken_arrows(&house(name, on, &kind));
@@ -107,7 +107,7 @@ fn examples_use_the_facade_alone_and_benches_may_reach_a_component() {
     assert!(is_broken("aqe-examples", "aqe-runner"));
     assert!(!is_broken("aqe-benches", "aqe-queue"));
     assert!(is_broken("aqe-benches", "aqe-cli"));
-    assert!(is_broken("xtask", "aqe-core"));
+    assert!(is_broken("aqe-xtask", "aqe-core"));
 }
 
 #[test]
