@@ -52,7 +52,11 @@ const PLACES: &[Place] = &[
     // If an example cannot be written with the facade alone, the facade lacks something.
     place("aqe-examples", false, &["aqe-core"]),
     // A bench may reach a component to isolate it, and takes its suites from the chores.
-    place("aqe-benches", true, &["aqe-core", "aqe-runner", "aqe-xtask"]),
+    place(
+        "aqe-benches",
+        true,
+        &["aqe-core", "aqe-runner", "aqe-xtask"],
+    ),
     // Chores work on any state of the house, a broken one too.
     place("aqe-xtask", false, &[]),
 ];
