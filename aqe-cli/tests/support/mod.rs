@@ -40,5 +40,26 @@ pub(crate) fn aqe(folder: &Path) -> Command {
             command.env_remove(&name);
         }
     }
+    #[cfg(unix)]
+    heed_signals(&mut command);
     command
+}
+
+/// A background job of a shell ignores SIGINT, and one under nohup SIGHUP; the program respects that, and its tests
+/// should not depend on how they were started.
+#[cfg(unix)]
+fn heed_signals(command: &mut Command) {
+    use std::os::unix::process::CommandExt as _;
+
+    let reset = || {
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP] {
+            // SAFETY: the default action is no handler, and the call may be made between fork and exec.
+            if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls only.
+    unsafe { command.pre_exec(reset) };
 }
