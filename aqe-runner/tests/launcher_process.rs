@@ -121,7 +121,7 @@ fn killing_the_runner_kills_running_tests() {
 fn output_left_in_an_enlarged_pipe_is_read_to_the_end() {
     for backend in BACKENDS {
         let program = Program::builder(std::env::current_exe().unwrap())
-            .args(["in_a_new_process", "--exact", "--ignored", "--nocapture"])
+            .args(["in_a_new_process", "--exact", "--nocapture"])
             .env(SCENARIO, "enlarged_pipe")
             .build()
             .unwrap();

@@ -48,13 +48,13 @@ pub fn run(workspace: &Workspace, extent: Extent) -> (Tally, Result<()>) {
 }
 
 fn commands(workspace: &Workspace, extent: Extent) -> Vec<Command> {
-    // `--tests` is every target whose tests are on: libraries, binaries, integration tests.
     let base = Command::cargo("test --workspace --no-fail-fast").dir(workspace.root());
     match extent {
-        Extent::Quick => vec![base.words("--tests")],
-        Extent::Full => {
-            let base = base.words("--all-features");
-            vec![base.clone().words("--tests"), base.words("--doc")]
-        }
+        // Some tests start an example, which only cargo's own choice of targets builds along with the tests.
+        Extent::Quick => vec![
+            Command::cargo("build --workspace --examples").dir(workspace.root()),
+            base.words("--lib --bins --tests"),
+        ],
+        Extent::Full => vec![base.words("--all-features")],
     }
 }
