@@ -5,8 +5,7 @@
     reason = "a panic fails the test, helpers included"
 )]
 
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use aqe_runner::cargo::{Selection, TestBinary, find_test_binaries};
@@ -14,12 +13,11 @@ use aqe_runner::libtest::{
     AloneReason, BatchEnd, BatchJudge, BatchVerdict, Completion, OutputParser, completion,
     panic_summary,
 };
-use aqe_runner::list::{
-    CaseKind, FileIdentity, ListCache, ListFault, Listing, is_libtest_binary, list_with,
-};
+use aqe_runner::list::{FileIdentity, ListCache, ListFault, Listing, is_libtest_binary, list_with};
 use aqe_runner::model::Exit;
 
 mod support;
+use support::harness::{PASS, as_test_binary, batch, built, names, run};
 use support::{Project, command, list_call};
 
 const TESTS: &str = r#"
@@ -49,60 +47,12 @@ const TESTS: &str = r#"
 #[test] fn hangs() { loop { std::thread::park() } }
 "#;
 
-fn libtest() -> (Project, TestBinary) {
-    let project = Project::new(&[
-        (
-            "Cargo.toml",
-            "[package]\nname = 'p'\nversion = '0.1.0'\nedition = '2021'\n",
-        ),
-        ("src/lib.rs", TESTS),
-    ]);
-    let mut selection = Selection::default();
-    selection.offline = true;
-    selection.target_dir = Some(project.target());
-    let mut found = find_test_binaries(&project.root(), &selection).unwrap();
-    (project, found.binaries.remove(0))
-}
-
-fn run(binary: &TestBinary, arguments: &[&str]) -> Output {
-    command(binary, arguments).output().unwrap()
-}
-
-/// Runs the named tests in one process and judges them.
-fn batch(binary: &TestBinary, names: &[&str], extra: &[&str]) -> Vec<BatchVerdict> {
-    let arguments = [&["--exact"], names, extra].concat();
-    let output = run(binary, &arguments);
-    judge(
-        names,
-        &output.stdout,
-        BatchEnd::Exited(Exit::from(output.status)),
-    )
-}
-
-fn judge(names: &[&str], stdout: &[u8], end: BatchEnd) -> Vec<BatchVerdict> {
-    let mut judge = BatchJudge::new(names);
-    let mut parser = OutputParser::new();
-    // In pieces, as a pipe gives them.
-    for piece in stdout.chunks(7) {
-        parser.feed(piece, &mut |event| {
-            judge.event(&event);
-        });
-    }
-    judge.finish(end)
-}
-
-fn names(listing: &Listing) -> Vec<&str> {
-    listing
-        .tests
-        .iter()
-        .map(|test| test.name.as_str())
-        .collect()
-}
-
-const PASS: BatchVerdict = BatchVerdict::Passed;
-
 fn alone(reason: AloneReason) -> BatchVerdict {
     BatchVerdict::RunAlone(reason)
+}
+
+fn libtest() -> (Project, TestBinary) {
+    built(TESTS)
 }
 
 #[test]
@@ -291,78 +241,6 @@ fn remembered(project: &Project, binary: &TestBinary, listing: &Listing) {
         ListCache::load(&folder).lookup(&FileIdentity::of(&binary.path).unwrap()),
         None
     );
-}
-
-/// Where cargo put the fixture: beside the folder of the test binaries.
-fn mimic_program() -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    let output = own.parent().and_then(Path::parent).unwrap();
-    output
-        .join("examples")
-        .join(format!("mimic-fixture{}", std::env::consts::EXE_SUFFIX))
-}
-
-/// A [`TestBinary`] for a program that cargo did not build as a test.
-fn as_test_binary(program: PathBuf) -> TestBinary {
-    let (_project, mut binary) = libtest();
-    binary.cwd = std::env::temp_dir();
-    binary.path = program;
-    binary
-}
-
-#[test]
-fn libtest_mimic_is_listed_judged_and_not_remembered() {
-    let binary = as_test_binary(mimic_program());
-    let listing = list_with(&binary, |call| list_call(&binary, call)).unwrap();
-    assert_eq!(
-        names(&listing),
-        [
-            "passes",
-            "[ui] cases/größe: 1.txt",
-            "prints",
-            "fails",
-            "ignored",
-            "measured"
-        ]
-    );
-    assert!(listing.tests[4].ignored && !listing.tests[3].ignored);
-    assert_eq!(listing.tests[5].kind, CaseKind::Benchmark);
-    assert!(listing.accepts_test_threads);
-
-    // It runs one test by name, `[kind]` in front or not.
-    for (name, passes) in [
-        ("passes", true),
-        ("[ui] cases/größe: 1.txt", true),
-        ("prints", true),
-        ("fails", false),
-    ] {
-        let output = run(&binary, &["--exact", name, "--test-threads=1"]);
-        assert_eq!(output.status.success(), passes, "{name}");
-        assert_eq!(
-            completion(Exit::from(output.status), &output.stdout, &output.stdout),
-            Completion::Completed
-        );
-        let verdicts = judge(
-            &[name],
-            &output.stdout,
-            BatchEnd::Exited(Exit::from(output.status)),
-        );
-        assert_eq!(
-            verdicts == [PASS],
-            passes,
-            "{name}: {}",
-            String::from_utf8_lossy(&output.stdout)
-        );
-    }
-    // It refuses more than one name; a batch of it costs one process and passes nobody.
-    let verdicts = batch(&binary, &["passes", "prints"], &[]);
-    assert!(!verdicts.contains(&PASS), "{verdicts:?}");
-
-    assert_ne!(is_libtest_binary(&binary.path), Some(true));
-    let folder = tempfile::tempdir().unwrap();
-    let mut cache = ListCache::load(folder.path());
-    let later = std::time::SystemTime::now() + Duration::from_secs(60);
-    assert!(!cache.remember_at(FileIdentity::of(&binary.path).unwrap(), &listing, later));
 }
 
 #[cfg(unix)]

@@ -50,11 +50,7 @@ pub fn run(workspace: &Workspace, extent: Extent) -> (Tally, Result<()>) {
 fn commands(workspace: &Workspace, extent: Extent) -> Vec<Command> {
     let base = Command::cargo("test --workspace --no-fail-fast").dir(workspace.root());
     match extent {
-        // Some tests start an example, which only cargo's own choice of targets builds along with the tests.
-        Extent::Quick => vec![
-            Command::cargo("build --workspace --examples").dir(workspace.root()),
-            base.words("--lib --bins --tests"),
-        ],
+        Extent::Quick => vec![base.words("--lib --bins --tests")],
         Extent::Full => vec![base.words("--all-features")],
     }
 }
