@@ -217,6 +217,46 @@ fn a_stop_ends_what_hangs_and_starts_nothing_more() {
     }
 }
 
+/// A binary that was killed while it was being listed was taken for one that refuses `--test-threads`: it was asked once
+/// more after the stop, and from then on the cache of listings kept it out of batches.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stop_while_listing_asks_nothing_more_and_remembers_nothing() {
+    let unruly = Unruly::build();
+    let options = || {
+        let mut options = unruly.options(&["passes", "passes_too"]);
+        options.settings.isolation = Isolation::Batch;
+        options.settings.jobs = aqe_core::config::Jobs::Count(1.try_into().unwrap());
+        options
+    };
+    std::fs::write(unruly.path("hold_listing"), "").unwrap();
+    let is_held = unruly.path("is_held");
+    let stop = |control: aqe_runner::run::RunControl| {
+        std::thread::spawn(move || {
+            while !is_held.exists() {
+                std::thread::yield_now();
+            }
+            control.stop(2);
+        });
+    };
+    let begun = std::time::Instant::now();
+    let told = unruly.run_from(options(), stop, |_, _| {});
+    // One that is asked again is given a minute.
+    assert!(begun.elapsed() < Duration::from_secs(50));
+    assert_eq!(told.report.stopped, Some(StopReason::Signal { signal: 2 }));
+    assert_eq!((told.report.selected, told.report.unlisted.len()), (0, 0));
+
+    std::fs::remove_file(unruly.path("hold_listing")).unwrap();
+    let told = unruly.run(options());
+    assert_eq!(told.report.counts.passed, 2);
+    assert!(
+        told.events
+            .iter()
+            .any(|event| matches!(event, Event::BatchFinished { .. })),
+        "the binary is no longer run in batches"
+    );
+}
+
 #[test]
 fn a_second_stop_does_not_wait_for_the_grace_period() {
     let unruly = Unruly::build();

@@ -60,7 +60,7 @@ async fn one_process(floor: &Floor, case: &Case, number: u32, shortcuts: Shortcu
         launch = launch.env(BACKTRACE, "0");
     }
     let started = UnixMillis::now();
-    let mut running = floor.launcher.launch(launch);
+    let mut running = floor.control.launch(launch);
     let finished = tokio::select! {
         finished = &mut running => finished,
         () = floor.control.until_halted() => {

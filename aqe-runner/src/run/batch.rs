@@ -193,7 +193,7 @@ impl Batch<'_> {
                 events.show(started);
             })
             .on_stdout(move |bytes| ear(bytes));
-        self.floor.launcher.launch(launch)
+        self.floor.control.launch(launch)
     }
 
     /// Listens to the process on the launcher's thread.

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::StopReason;
-use crate::launcher::{Launcher, StopMode};
+use crate::launcher::{Launch, Launcher, Running, StopMode};
 
 /// Ends, holds and continues a run; clones act on the same run.
 ///
@@ -64,6 +64,17 @@ impl RunControl {
     /// Continues after [`suspend`](Self::suspend).
     pub fn resume(&self) {
         self.launcher.resume();
+    }
+
+    /// Hands a launch to the launcher, and takes it back at once if the run was stopped: `stop` ends what was launched before it and
+    /// knows nothing of what comes after.
+    pub(super) fn launch(&self, launch: Launch) -> Running {
+        let running = self.launcher.launch(launch);
+        // Looked at after the launch: a stop that is not seen here has yet to end everything, this included.
+        if matches!(self.halted(), Some(StopReason::Signal { .. })) {
+            running.stop(StopMode::Graceful);
+        }
+        running
     }
 
     /// Lets what runs be finished and starts nothing more.

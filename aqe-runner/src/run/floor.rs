@@ -7,13 +7,12 @@ use aqe_core::config::RunSettings;
 
 use super::recorder::EventSender;
 use super::{Event, RunControl, TestOutput};
-use crate::launcher::{Capture, Launch, Launcher, OutputMode, Program};
+use crate::launcher::{Capture, Launch, OutputMode, Program};
 use crate::model::{TestId, Verdict};
 
 /// The shop floor of a run: how processes are started, where events go and what the limits are.
 #[derive(Debug)]
 pub(super) struct Floor {
-    pub(super) launcher: Launcher,
     pub(super) control: RunControl,
     pub(super) events: EventSender,
     pub(super) settings: RunSettings,

@@ -9,7 +9,7 @@ use super::attempt::{exit_of, with_causes};
 use super::plan::Runnable;
 use super::{RunControl, RunError};
 use crate::cargo::TestBinary;
-use crate::launcher::{Capture, Launch, Launcher, OutputMode};
+use crate::launcher::{Capture, Launch, LaunchError, OutputMode};
 use crate::list::{
     FileIdentity, ListCache, ListCall, ListError, ListJob, ListOutput, ListStep, Listing,
     MAX_LIST_BYTES, list_calls,
@@ -25,7 +25,6 @@ pub(super) struct Listed {
 
 /// Lists all binaries, each as an operation of the queue; those that `cache` knows are not asked.
 pub(super) async fn list(
-    launcher: &Launcher,
     queue: &AsyncOperationQueue,
     control: &RunControl,
     binaries: Vec<(TestBinary, Arc<Runnable>)>,
@@ -41,9 +40,9 @@ pub(super) async fn list(
         let handle = match known {
             Some(listing) => Answer::Known(listing),
             None => {
-                let (launcher, runnable) = (launcher.clone(), Arc::clone(&runnable));
+                let (control, runnable) = (control.clone(), Arc::clone(&runnable));
                 let handle = queue
-                    .future(async move { ask(&launcher, &runnable, &binary).await })
+                    .future(async move { ask(&control, &runnable, &binary).await })
                     .priority(Priority::High)
                     .timeout(None)
                     .submit()
@@ -89,15 +88,15 @@ fn refused(error: &dyn std::fmt::Display) -> RunError {
 
 /// Makes the calls of one listing side by side.
 async fn ask(
-    launcher: &Launcher,
+    control: &RunControl,
     runnable: &Runnable,
     binary: &TestBinary,
 ) -> Result<Result<Listing, ListError>, std::convert::Infallible> {
     let mut job = ListJob::new();
     let [all, ignored] = list_calls();
     let (all_said, ignored_said) = tokio::join!(
-        call(launcher, runnable, binary, all),
-        call(launcher, runnable, binary, ignored)
+        call(control, runnable, binary, all),
+        call(control, runnable, binary, ignored)
     );
     let mut said = vec![(all, all_said), (ignored, ignored_said)];
     while let Some((made, output)) = said.pop() {
@@ -107,7 +106,10 @@ async fn ask(
         };
         match step {
             ListStep::Wait => {}
-            ListStep::Call(next) => said.push((next, call(launcher, runnable, binary, next).await)),
+            ListStep::Call(next) => {
+                let output = call(control, runnable, binary, next).await;
+                said.push((next, output));
+            }
             ListStep::Done(listing) => return Ok(Ok(listing)),
         }
     }
@@ -116,7 +118,7 @@ async fn ask(
 }
 
 async fn call(
-    launcher: &Launcher,
+    control: &RunControl,
     runnable: &Runnable,
     binary: &TestBinary,
     call: ListCall,
@@ -129,10 +131,12 @@ async fn call(
         .args(call.arguments())
         .timeout(PATIENCE)
         .output(OutputMode::Capture(capture));
-    let finished = launcher
-        .launch(launch)
-        .await
-        .map_err(|error| ListJob::not_started(binary, call, std::io::Error::other(error)))?;
+    let not_started = |error| ListJob::not_started(binary, call, std::io::Error::other(error));
+    let finished = control.launch(launch).await.map_err(not_started)?;
+    if finished.stopped {
+        // How it ended is our doing: taken for an answer, it would say that the harness refuses `--test-threads`.
+        return Err(not_started(LaunchError::Stopped));
+    }
     let stderr = finished.stderr.read_head(16 * 1024).unwrap_or_default();
     if finished.timed_out {
         return Err(ListJob::timed_out(binary, call, PATIENCE, &stderr));

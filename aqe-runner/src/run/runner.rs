@@ -31,7 +31,6 @@ use crate::model::{UnixMillis, Verdict};
 pub struct Runner {
     options: RunOptions,
     jobs: NonZeroUsize,
-    launcher: Launcher,
     engine: Engine,
     control: RunControl,
 }
@@ -59,10 +58,9 @@ impl Runner {
             .queue(move |queue| queue.max_concurrent(width).timeout(None))
             .build()?;
         Ok(Self {
-            control: RunControl::new(launcher.clone()),
+            control: RunControl::new(launcher),
             options,
             jobs,
-            launcher,
             engine,
         })
     }
@@ -126,7 +124,6 @@ impl Runner {
         }
         let begin = Instant::now();
         let floor = Arc::new(Floor {
-            launcher: self.launcher.clone(),
             control: self.control.clone(),
             events: recorder.events().clone(),
             settings: self.options.settings.clone(),
@@ -172,7 +169,6 @@ impl Runner {
             .collect::<Result<Vec<_>, RunError>>()?;
         let mut cache = ListCache::load(state);
         let listed = listing::list(
-            &self.launcher,
             self.engine.queue(),
             &self.control,
             binaries,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aqe_runner::cargo::{Selection, Workspace, find_test_binaries};
 use aqe_runner::model::Verdict;
-use aqe_runner::run::{Event, Reporter, RunOptions, RunReport, Runner};
+use aqe_runner::run::{Event, Reporter, RunControl, RunOptions, RunReport, Runner};
 
 const MANIFEST: &str = "[package]\nname = 'unruly'\nversion = '0.1.0'\nedition = '2021'\n[workspace]\n[profile.dev]\ndebug = false\n";
 
@@ -43,6 +43,12 @@ fn raw_out(bytes: &[u8]) { std::io::stdout().write_all(bytes).unwrap(); std::io:
     // The program's name, and this test's.
     let words = std::env::args().filter(|word| !word.starts_with('-')).count();
     assert_eq!(words, 2);
+}
+
+/// Before `main`: lists nothing while the mark is there.
+#[cfg(target_os = "linux")] #[used] #[link_section = ".init_array"] static INIT: extern "C" fn() = hold_listing;
+#[cfg(target_os = "linux")] extern "C" fn hold_listing() {
+    if scratch("hold_listing").exists() { std::fs::write(scratch("is_held"), "").unwrap(); for_ever() }
 }
 
 #[cfg(unix)] mod unix {
@@ -117,7 +123,17 @@ impl Unruly {
     pub(crate) fn run_with(
         &self,
         options: RunOptions,
-        act: impl FnMut(&Event, &aqe_runner::run::RunControl) + Send + 'static,
+        act: impl FnMut(&Event, &RunControl) + Send + 'static,
+    ) -> Told {
+        self.run_from(options, drop, act)
+    }
+
+    /// As [`run_with`](Self::run_with), and hands the control to `begin` before the tests are listed.
+    pub(crate) fn run_from(
+        &self,
+        options: RunOptions,
+        begin: impl FnOnce(RunControl),
+        act: impl FnMut(&Event, &RunControl) + Send + 'static,
     ) -> Told {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -131,6 +147,7 @@ impl Unruly {
                 control: runner.control(),
                 act,
             };
+            begin(runner.control());
             runner
                 .run(&self.workspace, Box::new(listener))
                 .await
@@ -188,11 +205,11 @@ impl Told {
 
 struct Listener<F> {
     events: Arc<Mutex<Vec<Event>>>,
-    control: aqe_runner::run::RunControl,
+    control: RunControl,
     act: F,
 }
 
-impl<F: FnMut(&Event, &aqe_runner::run::RunControl) + Send> Reporter for Listener<F> {
+impl<F: FnMut(&Event, &RunControl) + Send> Reporter for Listener<F> {
     fn event(&mut self, event: &Event) {
         (self.act)(event, &self.control);
         self.events.lock().unwrap().push(event.clone());
