@@ -50,10 +50,17 @@ enum Message {
     Event(Event),
     /// What the next run wants to know of a test.
     Remember(TestId, Past),
-    Finish {
+    End(End),
+}
+
+/// How it comes that nothing more is told.
+enum End {
+    Finished {
         duration: Duration,
         stopped: Option<StopReason>,
     },
+    /// The run was dropped, or failed: what has come is all there is, and nobody says that it is whole.
+    Abandoned,
 }
 
 impl EventSender {
@@ -97,7 +104,17 @@ impl Recorder {
         duration: Duration,
         stopped: Option<StopReason>,
     ) -> Result<Recorded, RunError> {
-        let _ = self.events.0.send(Message::Finish { duration, stopped });
+        self.end(End::Finished { duration, stopped })
+    }
+
+    /// Records and shows what has come, and waits until that is done. There is no last record and no report.
+    pub(super) fn abandon(self) {
+        // The run has failed already, and tells why.
+        let _ = self.end(End::Abandoned);
+    }
+
+    fn end(self, end: End) -> Result<Recorded, RunError> {
+        let _ = self.events.0.send(Message::End(end));
         // It may be gathering.
         self.thread.thread().unpark();
         self.thread
@@ -126,10 +143,10 @@ impl Shell {
     fn run(mut self, messages: &Receiver<Message>) -> Recorded {
         let mut events = Vec::new();
         loop {
-            let finish = self.gather(messages, &mut events);
+            let end = self.gather(messages, &mut events);
             self.record(&mut events);
-            if let Some((duration, stopped)) = finish {
-                return self.finish(duration, stopped);
+            if let Some(end) = end {
+                return self.end(end);
             }
             // Cut short by `Recorder::finish`.
             thread::park_timeout(GATHERING);
@@ -137,17 +154,13 @@ impl Shell {
     }
 
     /// Waits for an event and takes all that have come; says when it was the last one.
-    fn gather(
-        &mut self,
-        messages: &Receiver<Message>,
-        events: &mut Vec<Event>,
-    ) -> Option<(Duration, Option<StopReason>)> {
+    fn gather(&mut self, messages: &Receiver<Message>, events: &mut Vec<Event>) -> Option<End> {
         let mut message = self.wait(messages);
         loop {
             match message {
                 Message::Event(event) => events.push(event),
                 Message::Remember(test, past) => self.outlets.history.record(&test, past),
-                Message::Finish { duration, stopped } => return Some((duration, stopped)),
+                Message::End(end) => return Some(end),
             }
             if events.len() >= BACKLOG {
                 return None;
@@ -220,19 +233,19 @@ impl Shell {
         }
     }
 
-    fn finish(mut self, duration: Duration, stopped: Option<StopReason>) -> Recorded {
-        let end = Event::RunFinished {
-            finished: UnixMillis::now(),
-            duration,
-            counts: self.counts,
-            stopped,
-        };
-        self.record(&mut vec![end]);
-        let junit_error = self
-            .outlets
-            .junit
-            .take()
-            .and_then(|(junit, path)| junit.save(&path).err());
+    fn end(mut self, end: End) -> Recorded {
+        let mut junit_error = None;
+        if let End::Finished { duration, stopped } = end {
+            let last = Event::RunFinished {
+                finished: UnixMillis::now(),
+                duration,
+                counts: self.counts,
+                stopped,
+            };
+            self.record(&mut vec![last]);
+            let junit = self.outlets.junit.take();
+            junit_error = junit.and_then(|(junit, path)| junit.save(&path).err());
+        }
         Recorded {
             counts: self.counts,
             history: self.outlets.history,
@@ -304,12 +317,61 @@ fn shorter(excerpt: &Excerpt) -> Excerpt {
     shorter
 }
 
-/// The run is gone without a word, which happens when it is dropped: what has come is all there is.
-const ABANDONED: Message = Message::Finish {
-    duration: Duration::ZERO,
-    stopped: None,
-};
+/// The run is gone without a word, which happens when it is dropped.
+const ABANDONED: Message = Message::End(End::Abandoned);
 /// Events that may wait for the disk or the terminal before tests do.
 const BACKLOG: usize = 4096;
 /// Short for a person, long for a thousand tests a second.
 const GATHERING: Duration = Duration::from_millis(4);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::journal::{Entry, JournalReader};
+    use crate::model::Verdict;
+
+    struct Listener(Arc<Mutex<Vec<Event>>>);
+
+    impl Reporter for Listener {
+        fn event(&mut self, event: &Event) {
+            self.0.lock().push(event.clone());
+        }
+    }
+
+    /// A run that was dropped or failed told its reporter, and its journal, that it had finished after no time at all.
+    #[test]
+    fn a_run_that_is_abandoned_keeps_its_verdicts_and_is_not_called_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let recorder = Recorder::start(Outlets {
+            journal: Some(JournalWriter::create(&path).unwrap()),
+            junit: Some((JunitReport::new("run"), folder.path().join("junit.xml"))),
+            history: History::default(),
+            reporter: Box::new(Listener(Arc::clone(&shown))),
+            arguments: Vec::new(),
+        })
+        .unwrap();
+        let verdict = Event::TestFinished {
+            test: TestId::new("p", "t"),
+            verdict: Verdict::Passed,
+            duration: Duration::ZERO,
+        };
+        recorder.events().send(verdict.clone());
+        recorder.abandon();
+        assert_eq!(*shown.lock(), [verdict]);
+        let entries: Vec<_> = JournalReader::open(&path)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert!(matches!(
+            entries[..],
+            [Entry::Record(Record::Verdict { .. })]
+        ));
+        assert!(!folder.path().join("junit.xml").exists());
+    }
+}

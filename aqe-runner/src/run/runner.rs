@@ -133,7 +133,10 @@ impl Runner {
             next_batch: AtomicU64::new(1),
             backtraces: std::env::var_os(BACKTRACE).is_some_and(|value| value != "0"),
         });
-        self.execute_and_watch(&floor, &plan).await?;
+        if let Err(error) = self.execute_and_watch(&floor, &plan).await {
+            recorder.abandon();
+            return Err(error);
+        }
         let duration = begin.elapsed();
         let stopped = self.control.halted();
         let mut recorded = recorder.finish(duration, stopped)?;
@@ -168,13 +171,8 @@ impl Runner {
             .map(|binary| Ok((binary.clone(), Arc::new(Runnable::new(binary, &shared)?))))
             .collect::<Result<Vec<_>, RunError>>()?;
         let mut cache = ListCache::load(state);
-        let listed = listing::list(
-            self.engine.queue(),
-            &self.control,
-            binaries,
-            &mut cache,
-        )
-        .await?;
+        let listed =
+            listing::list(self.engine.queue(), &self.control, binaries, &mut cache).await?;
         if let Err(error) = cache.save() {
             warnings.push(with_causes(&error));
         }
