@@ -57,7 +57,8 @@ pub enum JournalError {
         /// What is wrong with it.
         source: ReadError,
     },
-    /// More than [`MAX_BACKLOG_BYTES`] wait for a flush; this record was not taken.
+    /// More than [`MAX_BACKLOG_BYTES`] wait for a flush; this record was not taken. Readers of the journal count it as
+    /// [missing](super::ReadReport::missing) as soon as another record follows.
     #[error("too many records wait for the journal to be written")]
     BacklogFull,
     /// The record is longer than a line may be; it was not taken. Cut its output.
@@ -269,6 +270,8 @@ impl<S: Sink> Lines<S> {
 
     fn push(&mut self, record: &Record) -> Result<(), JournalError> {
         if self.buffer.len() >= MAX_BACKLOG_BYTES {
+            // Counted all the same: a reader of what is written later sees that something is missing.
+            self.next_sequence += 1;
             return Err(JournalError::BacklogFull);
         }
         line::encode(&mut self.buffer, self.next_sequence, record).map_err(
@@ -474,6 +477,10 @@ mod tests {
             taken,
             "nothing that was taken is lost"
         );
+        // The gap in their numbers tells readers of the one that was not taken, once another one follows it.
+        lines.push(&record).unwrap();
+        lines.flush().unwrap();
+        assert_eq!(read(&lines.sink.bytes).1.missing, 1);
     }
 
     /// A file whose n-th write is torn after some bytes, and which may refuse to be cut.
