@@ -125,7 +125,8 @@ struct Batch<'a> {
 struct Listener {
     parser: OutputParser,
     judge: BatchJudge,
-    /// When the last outcome was heard, or the process was created: since then the present test has been running.
+    /// When the last outcome was heard, or the process was created, by [`RunControl::now`](super::RunControl): since then
+    /// the present test has been running.
     since: Instant,
     /// How long each test took, as far as its stream tells.
     times: Vec<Duration>,
@@ -149,7 +150,7 @@ impl Batch<'_> {
         let listener = Listener {
             parser: OutputParser::new(),
             judge: BatchJudge::new(cases.iter().map(|case| case.name.as_str())),
-            since: Instant::now(),
+            since: floor.control.now(),
             times: vec![Duration::ZERO; cases.len()],
         };
         let batch = Batch {
@@ -177,7 +178,7 @@ impl Batch<'_> {
             tests: self.cases.len(),
         };
         let events = self.floor.events.clone();
-        let begun = Arc::clone(&self.listener);
+        let (begun, clock) = (Arc::clone(&self.listener), self.floor.control.clone());
         let mut ear = self.ear();
         let mut launch = self
             .floor
@@ -189,7 +190,7 @@ impl Batch<'_> {
         let launch = launch
             .args(self.cases.iter().map(|case| case.name.as_str()))
             .on_start(move || {
-                begun.lock().since = Instant::now();
+                begun.lock().since = clock.now();
                 events.show(started);
             })
             .on_stdout(move |bytes| ear(bytes));
@@ -200,9 +201,10 @@ impl Batch<'_> {
     fn ear(&self) -> impl FnMut(&[u8]) + Send + 'static {
         let (listener, events) = (Arc::clone(&self.listener), self.floor.events.clone());
         let (batch, names) = (self.number, self.cases.clone());
+        let clock = self.floor.control.clone();
         move |bytes| {
             let mut listener = listener.lock();
-            let tests = listener.hear(bytes, Instant::now());
+            let tests = listener.hear(bytes, clock.now());
             if tests > 0 {
                 let running = listener.parser.running().map(TestName::from);
                 drop(listener);
@@ -219,30 +221,29 @@ impl Batch<'_> {
 
     /// Waits for the end of the process, and ends it when one of its tests runs too long.
     async fn watch(&self, mut running: Running) -> (Result<Finished, LaunchError>, bool) {
-        let mut hung = false;
+        let Some(timeout) = self.floor.settings.timeout else {
+            return (running.await, false);
+        };
         loop {
-            let left = self
-                .floor
-                .settings
-                .timeout
-                .map(|timeout| timeout.saturating_sub(self.listener.lock().since.elapsed()));
-            let overdue = async {
-                match left {
-                    Some(left) if !hung => tokio::time::sleep(left).await,
-                    _ => std::future::pending().await,
-                }
-            };
+            let left = timeout.saturating_sub(self.time_of_present_test());
             tokio::select! {
-                finished = &mut running => return (finished, hung),
-                () = overdue => {
-                    let since = self.listener.lock().since;
-                    if self.floor.settings.timeout.is_some_and(|timeout| since.elapsed() >= timeout) {
-                        hung = true;
-                        running.stop(StopMode::Graceful);
-                    }
-                }
+                finished = &mut running => return (finished, false),
+                () = tokio::time::sleep(left) => {}
+            }
+            if running.pid().is_none() {
+                // It waits for its turn, and no test of it has begun.
+                self.listener.lock().since = self.floor.control.now();
+            } else if self.time_of_present_test() >= timeout {
+                running.stop(StopMode::Graceful);
+                return (running.await, true);
             }
         }
+    }
+
+    fn time_of_present_test(&self) -> Duration {
+        // Read before: the listener is the launcher's to hold.
+        let now = self.floor.control.now();
+        now.saturating_duration_since(self.listener.lock().since)
     }
 
     /// Tells the verdicts that are certain; returns how long tests took and which ones must run alone.

@@ -1,5 +1,9 @@
 //! Ending, holding and continuing a run from outside.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::StopReason;
@@ -23,6 +27,33 @@ use crate::launcher::{Launch, Launcher, Running, StopMode};
 pub struct RunControl {
     halt: watch::Sender<Option<StopReason>>,
     launcher: Launcher,
+    held: Arc<Mutex<Held>>,
+}
+
+/// How long the run has been held. Written by whoever holds and continues it.
+#[derive(Debug, Default)]
+struct Held {
+    since: Option<Instant>,
+    before: Duration,
+}
+
+impl Held {
+    fn begin(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    fn end(&mut self, now: Instant) {
+        if let Some(since) = self.since.take() {
+            self.before += now.saturating_duration_since(since);
+        }
+    }
+
+    /// Reads a clock that stands still while the run is held, and is never ahead of `now`.
+    fn read(&self, now: Instant) -> Instant {
+        let now = self.since.unwrap_or(now);
+        // The run began before it was held, and the clock with it.
+        now.checked_sub(self.before).unwrap_or(now)
+    }
 }
 
 impl RunControl {
@@ -30,6 +61,7 @@ impl RunControl {
         Self {
             halt: watch::Sender::new(None),
             launcher,
+            held: Arc::default(),
         }
     }
 
@@ -45,6 +77,8 @@ impl RunControl {
                 *halt = Some(StopReason::Signal { signal });
             }
         });
+        // It continues what is held.
+        self.held.lock().end(Instant::now());
         self.launcher.stop_all(if insists {
             StopMode::Now
         } else {
@@ -58,12 +92,19 @@ impl RunControl {
     ///
     /// The request is made by the call itself; dropping the future only means not to be told when it is done.
     pub fn suspend(&self) -> impl Future<Output = ()> + Send + Unpin + 'static {
+        self.held.lock().begin(Instant::now());
         self.launcher.suspend()
     }
 
     /// Continues after [`suspend`](Self::suspend).
     pub fn resume(&self) {
         self.launcher.resume();
+        self.held.lock().end(Instant::now());
+    }
+
+    /// Reads a clock that stands still while the run is held.
+    pub(super) fn now(&self) -> Instant {
+        self.held.lock().read(Instant::now())
     }
 
     /// Hands a launch to the launcher, and takes it back at once if the run was stopped: `stop` ends what was launched before it and
@@ -97,5 +138,27 @@ impl RunControl {
     pub(super) async fn until_halted(&self) {
         // The sender is ours, so that this cannot fail.
         let _ = self.halt.subscribe().wait_for(Option::is_some).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_stands_still_while_the_run_is_held() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut held = Held::default();
+        assert_eq!(held.read(at(1)), at(1));
+        held.begin(at(2));
+        held.begin(at(3));
+        assert_eq!(held.read(at(4)), at(2));
+        held.end(at(7));
+        held.end(at(8));
+        assert_eq!(held.read(at(9)), at(4));
+        held.begin(at(10));
+        held.end(at(11));
+        assert_eq!(held.read(at(12)), at(6));
     }
 }
