@@ -507,6 +507,78 @@ mod unix {
         );
     }
 
+    /// While nobody read what it wrote, the program heard no signal any more once its last test had ended, and only
+    /// `kill -9` was left.
+    #[test]
+    fn a_third_signal_ends_a_run_that_nobody_reads() {
+        let state = tempfile::tempdir().unwrap();
+        let pipe = state.path().join("pipe");
+        assert!(
+            Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let (_unread, full) = full_pipe();
+        let child = command(state.path(), "stubborn --set run.gracePeriod=1h")
+            .stdout(full)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut child = Unread(child);
+        let mut told = fs::File::open(&pipe).unwrap();
+        for expected in *b"rt" {
+            let mut byte = [0];
+            told.read_exact(&mut byte).unwrap();
+            assert_eq!(byte[0], expected);
+            send(&child.0, libc::SIGINT);
+        }
+        // The test is gone, and its end of the pipe with it.
+        assert_eq!(told.read(&mut [0]).unwrap(), 0);
+        send(&child.0, libc::SIGINT);
+        let begun = std::time::Instant::now();
+        let status = loop {
+            if let Some(status) = child.0.try_wait().unwrap() {
+                break status;
+            }
+            assert!(
+                begun.elapsed().as_secs() < 60,
+                "the third signal was not heard"
+            );
+            std::thread::yield_now();
+        };
+        assert_eq!(status.signal(), Some(libc::SIGINT), "{status}");
+    }
+
+    /// A run that may hear nothing but this.
+    struct Unread(Child);
+
+    impl Drop for Unread {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// A pipe that takes not one byte more, as its two ends.
+    fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+        use std::io::Write as _;
+        use std::os::fd::AsRawFd as _;
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let set_flags = |writer: &std::io::PipeWriter, flags: i32| {
+            // SAFETY: sets the flags of an open descriptor; no memory is passed.
+            assert_eq!(
+                unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) },
+                0
+            );
+        };
+        set_flags(&writer, libc::O_NONBLOCK);
+        while writer.write(&[b' '; 4096]).is_ok() {}
+        set_flags(&writer, 0);
+        (reader, writer)
+    }
+
     #[test]
     fn ctrl_z_holds_the_run_and_fg_continues_it() {
         let (mut child, stdout, _state) = hanging("");

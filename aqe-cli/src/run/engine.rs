@@ -1,9 +1,14 @@
 //! The call of the run engine.
 
-use aqe_runner::cargo::Workspace;
-use aqe_runner::run::{Reporter, RunError, RunOptions, RunReport, Runner};
+use std::thread;
 
-use super::signals;
+use aqe_runner::cargo::Workspace;
+use aqe_runner::run::{Reporter, RunControl, RunOptions, RunReport, Runner};
+use tokio::sync::oneshot;
+
+use super::signals::{self, Signals};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::report::LiveHandle;
 
 /// Runs the tests, and obeys signals while it does.
@@ -12,12 +17,45 @@ pub(super) async fn run(
     workspace: &Workspace,
     reporter: Box<dyn Reporter>,
     live: Option<LiveHandle>,
-) -> Result<RunReport, RunError> {
-    // Before anything is started: a signal from here on is not lost, however late the task looks at it first.
+) -> Result<RunReport, Failure> {
+    let refused = |error: &dyn std::error::Error| Failure::of(Exit::Environment, error);
+    // Before anything is started: a signal from here on is not lost, however late it is looked at first.
     let signals = signals::receive();
-    let runner = Runner::new(options)?;
-    let obeying = tokio::spawn(signals::obey(signals, runner.control(), live));
+    let runner = Runner::new(options).map_err(|error| refused(&error))?;
+    // Dropped at the end, which ends the thread.
+    let _obeying = obey(signals, runner.control(), live).map_err(|error| {
+        Failure::new(
+            Exit::Environment,
+            format!("cannot create the thread that receives signals: {error}"),
+        )
+    })?;
     let report = runner.run(workspace, reporter).await;
-    obeying.abort();
-    report
+    report.map_err(|error| refused(&error))
+}
+
+/// Obeys signals until the result is dropped.
+///
+/// On a thread of its own: that of the run waits for the reporter when it is far ahead and at the end, and a reporter
+/// waits for as long as nobody reads what it writes. Whoever has stopped such a pipe must still be heard.
+fn obey(
+    signals: Signals,
+    control: RunControl,
+    live: Option<LiveHandle>,
+) -> std::io::Result<oneshot::Sender<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let (ending, ended) = oneshot::channel();
+    let body = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = signals::obey(signals, control, live) => {}
+                _ = ended => {}
+            }
+        });
+    };
+    thread::Builder::new()
+        .name("aqe-signals".to_owned())
+        .spawn(body)?;
+    Ok(ending)
 }

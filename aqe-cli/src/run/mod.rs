@@ -48,7 +48,7 @@ fn find(arguments: &RunArgs, folder: &Path) -> Result<Workspace, Failure> {
     )
 }
 
-/// Everything asynchronous happens on this thread: the launcher and the reporter have threads of their own.
+/// Everything asynchronous happens on this thread: the launcher, the reporter and the signals have threads of their own.
 fn drive(
     options: RunOptions,
     workspace: &Workspace,
@@ -64,9 +64,7 @@ fn drive(
                 format!("cannot set up the event loop: {error}"),
             )
         })?;
-    runtime
-        .block_on(engine::run(options, workspace, reporter, live))
-        .map_err(|error| Failure::of(Exit::Environment, &error))
+    runtime.block_on(engine::run(options, workspace, reporter, live))
 }
 
 /// A reporter, and a way to reach it if it draws on a terminal.

@@ -1,7 +1,8 @@
 //! Signals during a run.
 //!
-//! The first Ctrl-C, hang-up or termination request ends the run in order, the second one kills what is left. Ctrl-Z
-//! holds the tests, gives the terminal back and stops this process; when it continues, so do they.
+//! The first Ctrl-C, hang-up or termination request ends the run in order, the second one kills what is left, and the
+//! third one ends this program even if it waits for somebody to read what it writes. Ctrl-Z holds the tests, gives the
+//! terminal back and stops this process; when it continues, so do they.
 //!
 //! A signal that was ignored when the program started stays ignored: that is how `nohup` and shells without job
 //! control ask for it.
@@ -10,18 +11,20 @@ use crate::output;
 use crate::report::LiveHandle;
 
 #[cfg(unix)]
-pub(super) use self::unix::{obey, receive};
+pub(super) use self::unix::{Signals, obey, receive};
 
 #[cfg(not(unix))]
-pub(super) use self::other::{obey, receive};
+pub(super) use self::other::{Signals, obey, receive};
 
 /// Says that the run ends: until the tests have ended, nothing else shows that the signal was heard.
-fn say(live: Option<&LiveHandle>) {
+///
+/// On a thread of its own, since nobody may be reading; without a thread it is not said.
+fn say(live: Option<LiveHandle>) {
     const MESSAGE: &str = "interrupted; ending what runs (once more to kill it)\n";
-    match live {
+    let _ = std::thread::Builder::new().spawn(move || match live {
         Some(live) => live.say(MESSAGE),
         None => output::complain(MESSAGE),
-    }
+    });
 }
 
 #[cfg(unix)]
@@ -67,7 +70,7 @@ mod unix {
         control: RunControl,
         live: Option<LiveHandle>,
     ) {
-        let mut is_told = false;
+        let mut heard = 0;
         loop {
             match next(&mut signals).await {
                 libc::SIGTSTP => pause(&control, live.as_ref()).await,
@@ -77,9 +80,12 @@ mod unix {
                     }
                 }
                 number => {
+                    heard += 1;
                     control.stop(number);
-                    if !std::mem::replace(&mut is_told, true) {
-                        say(live.as_ref());
+                    match heard {
+                        1 => say(live.clone()),
+                        2 => {}
+                        _ => end(number),
                     }
                 }
             }
@@ -114,6 +120,15 @@ mod unix {
         }
     }
 
+    /// Ends this process as the signal would have without us. The tests go with it, and verdicts are on disk.
+    fn end(number: i32) {
+        // SAFETY: both calls take numbers and touch no memory of ours; no handler is left that could.
+        unsafe {
+            libc::signal(number, libc::SIG_DFL);
+            libc::raise(number);
+        }
+    }
+
     fn is_ignored(number: i32) -> bool {
         let mut action = MaybeUninit::<libc::sigaction>::uninit();
         // SAFETY: with a null second argument the call changes nothing and writes the present action to the third, which
@@ -145,11 +160,14 @@ mod other {
 
     /// Passes Ctrl-C on to the run for as long as the future is polled.
     pub(in crate::run) async fn obey(_: Signals, control: RunControl, live: Option<LiveHandle>) {
-        let mut is_told = false;
+        let mut heard = 0;
         while tokio::signal::ctrl_c().await.is_ok() {
+            heard += 1;
             control.stop(INTERRUPT);
-            if !std::mem::replace(&mut is_told, true) {
-                say(live.as_ref());
+            match heard {
+                1 => say(live.clone()),
+                2 => {}
+                _ => std::process::exit(128 + INTERRUPT),
             }
         }
     }
