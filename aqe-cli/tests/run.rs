@@ -568,10 +568,8 @@ mod unix {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let set_flags = |writer: &std::io::PipeWriter, flags: i32| {
             // SAFETY: sets the flags of an open descriptor; no memory is passed.
-            assert_eq!(
-                unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) },
-                0
-            );
+            let set = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) };
+            assert_eq!(set, 0);
         };
         set_flags(&writer, libc::O_NONBLOCK);
         while writer.write(&[b' '; 4096]).is_ok() {}

@@ -54,6 +54,7 @@ enum Message {
 }
 
 /// How it comes that nothing more is told.
+#[derive(Clone, Copy)]
 enum End {
     Finished {
         duration: Duration,
