@@ -173,7 +173,8 @@ impl Reporter for Live {
 
     fn tick_after(&self) -> Option<Duration> {
         let state = self.shared.lock();
-        if state.is_over || state.is_suspended {
+        // Also while it is suspended: whoever waits for an event when it is resumed has to come back for the next frame.
+        if state.is_over {
             None
         } else if state.is_stale {
             Some(state.until_next_frame())
