@@ -91,7 +91,7 @@ pub(crate) struct RunArgs {
     #[arg(short, long, help_heading = "What you see")]
     pub(crate) verbose: bool,
     /// Print one JSON object per event on stdout while the run goes on
-    #[arg(long, help_heading = "What you see")]
+    #[arg(long, conflicts_with_all = ["progress", "verbose"], help_heading = "What you see")]
     pub(crate) json: bool,
     /// Write a JUnit XML report when the run ends
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "What you see")]

@@ -89,6 +89,8 @@ fn wrong_words_end_with_2_and_say_what_is_wrong() {
         ("run --doc --junit x", "cannot be used with"),
         ("run --doc --lib", "cannot be used with"),
         ("run --no-capture --json", "cannot be used with"),
+        ("run --json --progress live", "cannot be used with"),
+        ("run --json --verbose", "cannot be used with"),
         ("run --release --cargo-profile x", "cannot be used with"),
         ("config", "Usage: aqe config"),
         ("config set run.jobs", "<VALUE>"),
