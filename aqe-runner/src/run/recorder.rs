@@ -214,6 +214,10 @@ impl Shell {
         let Some(journal) = &mut self.outlets.journal else {
             return;
         };
+        if journal.backlog_bytes() >= MAX_GATHERED_BYTES {
+            // On failure it is kept, and the last flush of these events tells of it.
+            let _ = journal.flush();
+        }
         let pushed = match journal.push(record) {
             Err(JournalError::RecordTooLong { .. }) => journal.push(&shortened(record)),
             other => other,
@@ -322,6 +326,8 @@ fn shorter(excerpt: &Excerpt) -> Excerpt {
 const ABANDONED: Message = Message::End(End::Abandoned);
 /// Events that may wait for the disk or the terminal before tests do.
 const BACKLOG: usize = 4096;
+/// Bytes of records that are written although more events were gathered: the journal refuses what is over its backlog.
+const MAX_GATHERED_BYTES: usize = 1024 * 1024;
 /// Short for a person, long for a thousand tests a second.
 const GATHERING: Duration = Duration::from_millis(4);
 
@@ -332,8 +338,8 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::journal::{Entry, JournalReader};
-    use crate::model::Verdict;
+    use crate::journal::{Entry, JournalReader, MAX_BACKLOG_BYTES};
+    use crate::model::{AttemptResult, Failure, Verdict};
 
     struct Listener(Arc<Mutex<Vec<Event>>>);
 
@@ -341,6 +347,44 @@ mod tests {
         fn event(&mut self, event: &Event) {
             self.0.lock().push(event.clone());
         }
+    }
+
+    fn failure(number: usize, bytes: usize) -> Event {
+        let output = Excerpt::of(
+            &vec![b'x'; bytes],
+            ExcerptLimit {
+                head: bytes,
+                tail: 0,
+            },
+        );
+        let failed = AttemptResult::Failed(Failure::ExitedEarly);
+        Event::AttemptFinished {
+            test: TestId::new("p", number.to_string().as_str()),
+            attempt: Attempt::new(1, failed)
+                .output(Some(OutputExcerpt::new(output, Excerpt::default()))),
+            will_retry: false,
+        }
+    }
+
+    /// Events that were gathered while a reporter was slow were more than the journal keeps back, and those over its
+    /// limit were shown and never written, on a disk with nothing wrong.
+    #[test]
+    fn many_failures_at_once_are_all_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let mut shell = Shell::new(Outlets {
+            journal: Some(JournalWriter::create(&path).unwrap()),
+            junit: None,
+            history: History::default(),
+            reporter: Box::new(Listener(Arc::default())),
+            arguments: Vec::new(),
+        });
+        let count = 2 * MAX_BACKLOG_BYTES / (100 * 1024);
+        shell.record(&mut (0..count).map(|test| failure(test, 100 * 1024)).collect());
+        assert!(!shell.journal_failed);
+        let mut journal = JournalReader::open(&path).unwrap();
+        assert_eq!(journal.by_ref().count(), count);
+        assert!(journal.report().is_whole());
     }
 
     /// A run that was dropped or failed told its reporter, and its journal, that it had finished after no time at all.
