@@ -226,6 +226,8 @@ impl Dispatch {
         gone.ended = true;
         gone.running = 0;
         let commands = mem::take(&mut gone.commands);
+        // Its processes are gone as well, and perhaps they were the ones that a launch waits for.
+        state.starved = false;
         let waiting = if state.is_over() {
             mem::take(&mut state.waiting)
         } else {
@@ -472,6 +474,21 @@ mod tests {
         let returned = shards.dispatch.starve(shard, last);
         assert!(returned.is_some(), "nothing is left to wait for");
         drop((returned, promised));
+    }
+
+    #[test]
+    fn a_starved_launch_does_not_wait_for_a_shard_that_has_panicked() {
+        let mut shards = Shards::new(2, usize::MAX);
+        let promised: Vec<_> = (0..2).map(|_| shards.submit()).collect();
+        shards.settle();
+        let starved = shards.running[1].pop().unwrap();
+        assert!(shards.dispatch.starve(1, starved).is_none());
+        shards.running[0].clear();
+        shards.ended[0] = true;
+        shards.dispatch.ended(0);
+        shards.settle();
+        assert_eq!((shards.counts(), shards.waiting()), (vec![0, 1], 0));
+        drop(promised);
     }
 
     #[test]
