@@ -97,7 +97,7 @@ pub enum Event {
         duration: Duration,
         /// How many tests came to what.
         counts: RunCounts,
-        /// Why it ended before everything had run, if it did.
+        /// Why it was told to end before everything had run, if it was.
         #[serde(skip_serializing_if = "Option::is_none")]
         stopped: Option<StopReason>,
     },

@@ -13,7 +13,8 @@
 //! | `batch`, `chunk` | batch isolation, and how a suite is cut into processes |
 //! | `recorder` | the thread that writes the journal before anything is shown |
 //!
-//! **Invariant:** every test of the plan gets exactly one [`Event::TestFinished`], whatever happens to the run.
+//! **Invariant:** every test of the plan gets exactly one [`Event::TestFinished`], whatever happens to the run, unless its
+//! future is dropped or it ends with a [`RunError`]; then there is no [`Event::RunFinished`] either.
 
 mod attempt;
 mod batch;
