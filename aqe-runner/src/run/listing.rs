@@ -58,7 +58,11 @@ pub(super) async fn list(
             Answer::Known(listing) => Ok(listing),
             Answer::Awaited(handle) => match handle.await {
                 Ok(answer) => answer.inspect(|listing| {
-                    if let Some(identity) = identity {
+                    // What is remembered is of libtest, which takes the argument: a binary that answered only without it
+                    // crashed the first time, and may not the next.
+                    if let Some(identity) = identity
+                        && listing.accepts_test_threads
+                    {
                         cache.remember(identity, listing);
                     }
                 }),
