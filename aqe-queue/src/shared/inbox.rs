@@ -225,7 +225,8 @@ impl Shared {
         ticket: &mut Option<u64>,
         waker: &Waker,
     ) -> Result<Room, Refusal> {
-        self.with_core(|core| {
+        // With the inbox locked: what is reserved here must not be given away there.
+        self.with_door(|core, _| {
             let Some(number) = *ticket else {
                 return match core.admissible() {
                     Ok(()) => {
