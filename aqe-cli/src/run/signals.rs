@@ -30,7 +30,10 @@ fn say(live: Option<LiveHandle>) {
 #[cfg(unix)]
 mod unix {
     use std::mem::MaybeUninit;
+    use std::sync::mpsc;
     use std::task::Poll;
+    use std::thread;
+    use std::time::Duration;
 
     use aqe_runner::run::RunControl;
     use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -85,7 +88,7 @@ mod unix {
                     match heard {
                         1 => say(live.clone()),
                         2 => {}
-                        _ => end(number),
+                        _ => end(number, live.as_ref()),
                     }
                 }
             }
@@ -120,8 +123,20 @@ mod unix {
         }
     }
 
-    /// Ends this process as the signal would have without us. The tests go with it, and verdicts are on disk.
-    fn end(number: i32) {
+    /// Ends this process as the signal would have without us. The tests have been killed, and verdicts are on disk.
+    fn end(number: i32, live: Option<&LiveHandle>) {
+        /// Long for a terminal that takes anything at all.
+        const MOMENT: Duration = Duration::from_millis(500);
+
+        if let Some(live) = live.cloned() {
+            let (given_back, told) = mpsc::channel();
+            // Without a thread the cursor stays hidden.
+            let _ = thread::Builder::new().spawn(move || {
+                live.suspend();
+                given_back.send(())
+            });
+            let _ = told.recv_timeout(MOMENT);
+        }
         // SAFETY: both calls take numbers and touch no memory of ours; no handler is left that could.
         unsafe {
             libc::signal(number, libc::SIG_DFL);
