@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use aqe_runner::libtest::own_output;
 use aqe_runner::model::{Attempt, AttemptResult, Excerpt, TestId, Verdict};
 use aqe_runner::run::{Event, StopReason};
 
@@ -139,11 +140,11 @@ impl Scribe {
             }
             Verdict::Failed(_) => {
                 line(out, colors.bad("FAIL"), duration, test);
-                self.failure(verdict, last.as_ref(), out);
+                self.failure(test, verdict, last.as_ref(), out);
             }
             Verdict::TimedOut { .. } => {
                 line(out, colors.bad("TIMEOUT"), duration, test);
-                self.failure(verdict, last.as_ref(), out);
+                self.failure(test, verdict, last.as_ref(), out);
             }
             Verdict::Ignored { reason } if self.detail == Detail::All => {
                 let why = reason
@@ -159,7 +160,7 @@ impl Scribe {
     }
 
     /// Why a test failed, and what it printed. This is the only time that its output is shown.
-    fn failure(&self, verdict: &Verdict, last: Option<&Attempt>, out: &mut String) {
+    fn failure(&self, test: &TestId, verdict: &Verdict, last: Option<&Attempt>, out: &mut String) {
         let _ = writeln!(out, "{:LABEL$} {}", "", reason(verdict, last));
         let Some(last) = last else {
             return;
@@ -174,13 +175,13 @@ impl Scribe {
         let Some(output) = &last.output else {
             return;
         };
-        self.stream("stdout", &output.stdout, out);
+        self.stream("stdout", &framed(&output.stdout, test), out);
         self.stream("stderr", &output.stderr, out);
     }
 
     fn stream(&self, name: &str, excerpt: &Excerpt, out: &mut String) {
         const INDENT: &str = "    ";
-        if excerpt.is_empty() {
+        if excerpt.head.is_empty() && excerpt.omitted_bytes == 0 {
             return;
         }
         let colors = self.look.colors;
@@ -200,6 +201,16 @@ impl Scribe {
         }
         push_output(&excerpt.tail, colors, INDENT, out);
     }
+}
+
+/// The stream without what the harness wrote around the test, if all of it is here.
+fn framed(stdout: &Excerpt, test: &TestId) -> Excerpt {
+    let mut excerpt = stdout.clone();
+    if excerpt.omitted_bytes == 0 {
+        excerpt.head = own_output(&(excerpt.head + &excerpt.tail), test.name.as_str());
+        excerpt.tail = String::new();
+    }
+    excerpt
 }
 
 /// `    PASS [   1.2ms] store::recovery torn_tail_is_cut`.

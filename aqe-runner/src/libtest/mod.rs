@@ -7,7 +7,7 @@
 //!   passed for certain and which must be run again alone;
 //! * [`completion`] says whether a process that ran one test got as far as its own result.
 //!
-//! [`panic_summary`] takes the one line that a person wants first out of a panic report.
+//! [`own_output`] takes the harness' own words away from around a test's, and [`panic_summary`] takes the one line that a person wants first out of a panic report.
 //!
 //! **Invariant:** a test is never called passed unless libtest itself must have said so. Tests write to the same
 //! stream, also text that looks like a harness (a test that runs a test program does), so whatever could be forged,
@@ -15,12 +15,14 @@
 
 mod batch;
 mod completion;
+mod frame;
 mod line;
 mod panic;
 mod stream;
 
 pub use batch::{AloneReason, BatchEnd, BatchJudge, BatchVerdict};
 pub use completion::{Completion, completion};
+pub use frame::{own_output, should_panic_remark};
 pub use line::{Outcome, Summary};
 pub use panic::{PanicSummary, panic_summary};
 pub use stream::{Event, MAX_LINE_BYTES, OutputParser};

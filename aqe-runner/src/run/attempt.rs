@@ -8,7 +8,7 @@ use super::floor::Floor;
 use super::history::{CHATTY_BYTES, Past};
 use super::plan::Case;
 use crate::launcher::{Exit as ProcessExit, Finished, LaunchError, Output, StopMode};
-use crate::libtest::{Completion, completion, panic_summary};
+use crate::libtest::{Completion, PanicSummary, completion, panic_summary, should_panic_remark};
 use crate::model::{
     Attempt, AttemptResult, Excerpt, ExcerptLimit, Exit, Failure, OutputExcerpt, UnixMillis,
 };
@@ -24,8 +24,8 @@ struct Shortcuts {
 
 /// Runs a test once and says what came of it.
 ///
-/// A test that panicked when it last passed runs without backtraces. If it does not pass that way it is run again as if
-/// nothing had been, and only that counts: the first process was no attempt.
+/// A test that panicked when it last passed runs without backtraces. If it fails that way it is run again as if nothing
+/// had been, and only that counts: the first process was no attempt.
 pub(super) async fn attempt(floor: &Floor, case: &Case, number: u32) -> Attempt {
     let past = case.past.filter(|_| number == 1).unwrap_or_default();
     let shortcuts = Shortcuts {
@@ -33,18 +33,21 @@ pub(super) async fn attempt(floor: &Floor, case: &Case, number: u32) -> Attempt 
         silent: past.panics && floor.backtraces,
     };
     let attempt = one_process(floor, case, number, shortcuts).await;
-    let counts =
-        !shortcuts.silent || attempt.result.is_pass() || attempt.result == AttemptResult::Cancelled;
-    if counts {
+    if attempt.result.is_pass() || attempt.result == AttemptResult::Cancelled {
         return attempt;
     }
-    floor.events.remember(
-        case.id(),
-        Past {
-            panics: false,
-            ..past
-        },
-    );
+    if shortcuts.held || shortcuts.silent {
+        // The next run is to see everything again.
+        let past = Past {
+            duration: past.duration,
+            ..Past::default()
+        };
+        floor.events.remember(case.id(), past);
+    }
+    // A backtrace that was not printed has kept nobody from ending in time.
+    if !shortcuts.silent || matches!(attempt.result, AttemptResult::TimedOut { .. }) {
+        return attempt;
+    }
     one_process(floor, case, number, Shortcuts::default()).await
 }
 
@@ -170,10 +173,10 @@ fn exited_early(exit: Exit, finished: &Finished) -> bool {
     if finished.stdout_closed_early {
         return false;
     }
-    let Ok(head) = finished.stdout.read_head(LOOK) else {
+    let Ok(head) = finished.stdout.read_head(LOOK_FOR_START) else {
         return false;
     };
-    let Ok(tail) = finished.stdout.read_tail(LOOK) else {
+    let Ok(tail) = finished.stdout.read_tail(LOOK_FOR_RESULT) else {
         return false;
     };
     completion(exit, &head, &tail) == Completion::ExitedEarly
@@ -192,13 +195,28 @@ pub(super) fn exit_of(exit: ProcessExit) -> Exit {
     }
 }
 
-/// The line of the panic that ended the test, wherever the harness put it.
+/// One line that says why the test failed: its panic, wherever the harness put it, the harness' remark on a panic that
+/// should have been, or the error that the test returned.
 fn summary(finished: &Finished, case: &Case) -> Option<String> {
-    [&finished.stderr, &finished.stdout]
+    let tail = |stream: &Output| stream.read_tail(LOOK_FOR_PANIC).unwrap_or_default();
+    let (stderr, stdout) = (tail(&finished.stderr), tail(&finished.stdout));
+    let text = String::from_utf8_lossy(&stdout);
+    if let Some(remark) = should_panic_remark(&text) {
+        return Some(remark.to_owned());
+    }
+    [&stderr, &stdout]
         .into_iter()
-        .filter_map(|stream| stream.read_tail(LOOK_FOR_PANIC).ok())
-        .find_map(|tail| panic_summary(&tail, Some(case.name.as_str())))
+        .find_map(|stream| panic_summary(stream, Some(case.name.as_str())))
         .map(|panic| format!("{}: {}", panic.location, panic.message))
+        .or_else(|| returned_error(&stderr))
+}
+
+/// `Error: …`, which the standard library prints for a test that returns one, and says nothing after it.
+fn returned_error(stderr: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(stderr);
+    let last = text.lines().next_back()?;
+    let short: String = last.chars().take(PanicSummary::MAX_MESSAGE_CHARS).collect();
+    last.starts_with("Error: ").then_some(short)
 }
 
 /// Whether a backtrace was printed, wherever the harness put it.
@@ -228,8 +246,10 @@ fn excerpt(floor: &Floor, output: Output) -> Excerpt {
     }
 }
 
-/// Reaches past what a harness prints before its test, and behind it.
-const LOOK: usize = 4 * 1024;
+/// Reaches past what a harness prints before its test.
+const LOOK_FOR_START: usize = 4 * 1024;
+/// Others may write after the harness: what runs at the exit of the process, and children that it left.
+const LOOK_FOR_RESULT: usize = 64 * 1024;
 const LOOK_FOR_PANIC: usize = 64 * 1024;
 /// The line before a backtrace of the standard library.
 const BACKTRACE_BEGINS: &[u8] = b"stack backtrace:";

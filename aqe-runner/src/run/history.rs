@@ -5,7 +5,7 @@
 //! passing, because a backtrace that nobody will read can cost a hundred times what its test does. Tests of which there
 //! is nothing to say are not remembered, so the file stays small.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cache_file::CacheFile;
+use crate::list::Listing;
 use crate::model::{BinaryId, TestId, TestName};
 
 /// What is known of one test.
@@ -85,6 +86,18 @@ impl History {
         }
     }
 
+    /// Forgets the tests of this binary that it no longer lists.
+    pub(super) fn keep_listed(&mut self, binary: &BinaryId, listing: &Listing) {
+        if !self.tests.keys().any(|test| test.binary == *binary) {
+            return;
+        }
+        let listed: HashSet<&TestName> = listing.tests.iter().map(|test| &test.name).collect();
+        let before = self.tests.len();
+        self.tests
+            .retain(|test, _| test.binary != *binary || listed.contains(&test.name));
+        self.changed |= self.tests.len() < before;
+    }
+
     /// Writes the history if it has changed enough to matter.
     pub(super) fn save(&mut self, folder: &Path) -> io::Result<()> {
         if !self.changed {
@@ -128,6 +141,7 @@ const FILE: CacheFile = CacheFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::list::{CaseKind, ListedTest};
 
     fn id(name: &str) -> TestId {
         TestId::new("p", name)
@@ -169,6 +183,22 @@ mod tests {
         history.record(&id("slow"), quick);
         history.save(folder.path()).unwrap();
         assert_eq!(History::load(folder.path()).of(&id("slow")), None);
+    }
+
+    #[test]
+    fn tests_that_are_gone_are_forgotten() {
+        let mut history = History::default();
+        for name in ["stays", "goes"] {
+            history.record(&id(name), slow(1));
+        }
+        history.record(&TestId::new("other", "goes"), slow(1));
+        let listing = Listing {
+            tests: vec![ListedTest::new("stays", CaseKind::Test)],
+            ..Listing::default()
+        };
+        history.keep_listed(&"p".into(), &listing);
+        assert!(history.of(&id("stays")).is_some() && history.of(&id("goes")).is_none());
+        assert!(history.of(&TestId::new("other", "goes")).is_some());
     }
 
     #[test]

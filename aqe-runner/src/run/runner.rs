@@ -91,7 +91,10 @@ impl Runner {
         };
         let mut warnings = Vec::new();
         let Listed { listings, failed } = self.list(workspace, &state, &mut warnings).await?;
-        let history = History::load(&state);
+        let mut history = History::load(&state);
+        for (binary, listing) in &listings {
+            history.keep_listed(&binary.id, listing);
+        }
         let plan = Plan::new(listings, &self.options.filter, &history);
         for test in &plan.duplicates {
             warnings.push(format!(
