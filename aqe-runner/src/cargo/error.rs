@@ -25,7 +25,7 @@ pub enum CargoError {
         exit: Exit,
     },
     /// The build succeeded and `cargo metadata` did not.
-    #[error("cargo metadata ended with {exit}: {message}")]
+    #[error("cargo metadata {}: {message}", exit.predicate())]
     Metadata {
         /// How cargo ended.
         exit: Exit,

@@ -27,7 +27,7 @@ pub struct ListError {
 #[non_exhaustive]
 pub enum ListFault {
     /// The process did not end with code 0.
-    #[error("it ended with {0}")]
+    #[error("it {}", .0.predicate())]
     Exit(Exit),
     /// The process could not be started, or its output not read.
     #[error("it could not be run: {0}")]

@@ -26,6 +26,14 @@ impl Exit {
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }
+
+    /// What is to be said of the process: `ended with exit code 3`, `was killed by SIGABRT`.
+    pub(crate) fn predicate(self) -> String {
+        match self {
+            Self::Code(_) => format!("ended with {self}"),
+            Self::Signal { .. } => format!("was {self}"),
+        }
+    }
 }
 
 impl From<ExitStatus> for Exit {
