@@ -191,7 +191,11 @@ impl Scribe {
             let place = excerpt.file.as_deref().map_or_else(String::new, |file| {
                 let folder = self.ledger.plan.journal.as_deref().and_then(Path::parent);
                 let path = folder.map_or_else(|| file.into(), |folder| folder.join(file));
-                format!("; all of it is in {}", path.display())
+                let part = excerpt.file_bytes.map_or_else(
+                    || "all of it is".to_owned(),
+                    |bytes| format!("the first {bytes} bytes are"),
+                );
+                format!("; {part} in {}", path.display())
             });
             let note = format!(
                 "... {} bytes are not shown{place} ...",

@@ -36,9 +36,12 @@ pub struct Excerpt {
     /// How many bytes are in neither `head` nor `tail`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub omitted_bytes: u64,
-    /// The file with the whole stream, relative to the run's folder, when it was spilled to one.
+    /// The file with the stream, relative to the run's folder, when it was spilled to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// How many bytes, from the start of the stream on, are in `file`; absent when all of them are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_bytes: Option<u64>,
 }
 
 impl Excerpt {
@@ -84,6 +87,7 @@ impl Excerpt {
             total_bytes,
             omitted_bytes: total_bytes.saturating_sub((head.len() + tail.len()) as u64),
             file: None,
+            file_bytes: None,
         }
     }
 
@@ -91,6 +95,13 @@ impl Excerpt {
     #[must_use]
     pub fn spilled_to(mut self, file: impl Into<String>) -> Self {
         self.file = Some(file.into());
+        self
+    }
+
+    /// Says that the file holds only so many bytes, because it reached its limit or the disk was full.
+    #[must_use]
+    pub fn spilled_up_to(mut self, bytes: u64) -> Self {
+        self.file_bytes = (bytes < self.total_bytes).then_some(bytes);
         self
     }
 
@@ -106,10 +117,11 @@ impl Excerpt {
         if self.omitted_bytes == 0 && self.tail.is_empty() {
             return self.head.clone();
         }
-        let place = self
-            .file
-            .as_deref()
-            .map_or_else(String::new, |file| format!("; the whole is in {file}"));
+        let place = match (&self.file, self.file_bytes) {
+            (None, _) => String::new(),
+            (Some(file), None) => format!("; the whole is in {file}"),
+            (Some(file), Some(bytes)) => format!("; the first {bytes} bytes are in {file}"),
+        };
         format!(
             "{}\n[... {} bytes left out{place} ...]\n{}",
             self.head, self.omitted_bytes, self.tail
@@ -200,6 +212,12 @@ mod tests {
             excerpt.to_text(),
             "x\n[... 98 bytes left out; the whole is in output/7.stdout ...]\nx"
         );
+        let excerpt = excerpt.spilled_up_to(60);
+        assert_eq!(
+            excerpt.to_text(),
+            "x\n[... 98 bytes left out; the first 60 bytes are in output/7.stdout ...]\nx"
+        );
+        assert_eq!(excerpt.spilled_up_to(100).file_bytes, None);
     }
 
     proptest! {

@@ -232,7 +232,7 @@ fn has_backtrace(finished: &Finished) -> bool {
         })
 }
 
-/// Cuts a stream, and keeps the file that holds the whole of it if it was spilled.
+/// Cuts a stream, and keeps the file that holds the whole of it, or its start, if it was spilled.
 fn excerpt(floor: &Floor, output: Output) -> Excerpt {
     let head = output.read_head(KEPT.head + KEPT.tail).unwrap_or_default();
     let tail = output.read_tail(KEPT.tail).unwrap_or_default();
@@ -240,8 +240,11 @@ fn excerpt(floor: &Floor, output: Output) -> Excerpt {
     if output.file().is_none() || !floor.may_keep(output.len()) {
         return excerpt;
     }
+    let in_file = output.len() - output.tail().len() as u64;
     match output.keep_file() {
-        Some(path) => excerpt.spilled_to(path.to_string_lossy()),
+        Some(path) => excerpt
+            .spilled_to(path.to_string_lossy())
+            .spilled_up_to(in_file),
         None => excerpt,
     }
 }

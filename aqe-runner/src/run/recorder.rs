@@ -319,6 +319,7 @@ fn shorter(excerpt: &Excerpt) -> Excerpt {
         ExcerptLimit::default(),
     );
     shorter.file.clone_from(&excerpt.file);
+    shorter.file_bytes = excerpt.file_bytes;
     shorter
 }
 
