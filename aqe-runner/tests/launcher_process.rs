@@ -399,10 +399,13 @@ fn daemons() {
     for backend in [Backend::Clone, Backend::PosixSpawn] {
         let launcher = start(&LauncherConfig::default().backend(backend).subreaper(true));
         // A daemon with a child, in another session, holding nothing of ours but the pipe.
-        let daemon = "(setsid sh -c 'exec 3>\"$1\" >/dev/null 2>&1; sleep 1000 & wait' sh \"$1\" &) ; \
+        let daemon = "(setsid sh -c 'exec 3>\"$1\" >/dev/null 2>&1; sleep 1000 & echo up >&3; wait' sh \"$1\" &) ; \
                       read line <\"$2\"; exit 0";
         let running = launcher.launch(shell(daemon).arg(&pipe).arg(&gate));
         let mut reader = File::open(&pipe).unwrap();
+        // From here on the daemon's child is there too.
+        let mut up = [0; 3];
+        reader.read_exact(&mut up).unwrap();
         // The end of another launch does not touch the daemon of one that runs.
         let other = launcher.launch(shell("exit 0")).wait().unwrap();
         assert!(other.leaked.is_none());
