@@ -87,6 +87,11 @@ impl Terminal {
             "A" => self.row = self.row.checked_sub(number.parse().unwrap_or(1)).unwrap(),
             "J" => {
                 assert!(["", "0"].contains(&number), "{sequence}");
+                // What is taken away was the block, of which no line may have been wider than the terminal.
+                let wrapped = self.rows[self.row..]
+                    .iter()
+                    .find(|(_, continues)| *continues);
+                assert_eq!(wrapped, None, "a line of the block was wrapped");
                 let column = self.column;
                 self.row_mut().0.truncate(column);
                 self.rows.truncate(self.row + 1);
