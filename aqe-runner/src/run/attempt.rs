@@ -20,6 +20,8 @@ struct Shortcuts {
     held: bool,
     /// A test that panics and passes: its backtrace takes far longer than the test, and nobody reads it.
     silent: bool,
+    /// A test that did not pass that way: it is not tried again, for as long as it prints what looks like a backtrace.
+    needs_backtraces: bool,
 }
 
 /// Runs a test once and says what came of it.
@@ -31,6 +33,7 @@ pub(super) async fn attempt(floor: &Floor, case: &Case, number: u32) -> Attempt 
     let shortcuts = Shortcuts {
         held: past.chatty,
         silent: past.panics && floor.backtraces,
+        needs_backtraces: past.needs_backtraces,
     };
     let attempt = one_process(floor, case, number, shortcuts).await;
     if attempt.result.is_pass() || attempt.result == AttemptResult::Cancelled {
@@ -48,7 +51,11 @@ pub(super) async fn attempt(floor: &Floor, case: &Case, number: u32) -> Attempt 
     if !shortcuts.silent || matches!(attempt.result, AttemptResult::TimedOut { .. }) {
         return attempt;
     }
-    one_process(floor, case, number, Shortcuts::default()).await
+    let shortcuts = Shortcuts {
+        needs_backtraces: true,
+        ..Shortcuts::default()
+    };
+    one_process(floor, case, number, shortcuts).await
 }
 
 async fn one_process(floor: &Floor, case: &Case, number: u32, shortcuts: Shortcuts) -> Attempt {
@@ -124,11 +131,13 @@ fn judge(
         .leaked(finished.leaked.is_some())
         .wrote(bytes, shortcuts.held);
     if attempt.result.is_pass() {
+        // What was held back was not counted, and what was not printed not seen.
+        let panics = shortcuts.silent || has_backtrace(&finished);
         let past = Past {
             duration: finished.wall,
-            // What was held back was not counted, and what was not printed not seen.
             chatty: shortcuts.held || bytes >= CHATTY_BYTES,
-            panics: shortcuts.silent || has_backtrace(&finished),
+            panics: panics && !shortcuts.needs_backtraces,
+            needs_backtraces: panics && shortcuts.needs_backtraces,
         };
         floor.events.remember(case.id(), past);
         return attempt;

@@ -28,11 +28,14 @@ pub(super) struct Past {
     /// Whether it printed a backtrace and passed when that was last seen.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) panics: bool,
+    /// Whether it printed something like a backtrace and passed, after it had not passed without backtraces.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) needs_backtraces: bool,
 }
 
 impl Past {
     fn is_worth_keeping(self) -> bool {
-        self.duration >= SLOW || self.chatty || self.panics
+        self.duration >= SLOW || self.chatty || self.panics || self.needs_backtraces
     }
 }
 
@@ -122,7 +125,8 @@ impl Past {
             self.duration.min(other.duration),
             self.duration.max(other.duration),
         );
-        (self.chatty, self.panics) != (other.chatty, other.panics) || long > short + short / 4
+        let kind = |past: Self| (past.chatty, past.panics, past.needs_backtraces);
+        kind(self) != kind(other) || long > short + short / 4
     }
 }
 
