@@ -219,9 +219,17 @@ impl Sink {
         if self.overflow > 0 {
             return self.drop_bytes(bytes);
         }
-        if let Store::Memory(kept) = &self.store
+        let mut bytes = bytes;
+        if let Store::Memory(kept) = &mut self.store
             && kept.len() + bytes.len() > self.limits.memory_limit
         {
+            // Memory is filled before a file is tried: a file can be created on a full disk and then take nothing, and
+            // with nothing to move there it would be found out too late to have a head at all.
+            let room = self.limits.memory_limit.saturating_sub(kept.len());
+            let (fitting, rest) = bytes.split_at(room);
+            kept.extend_from_slice(fitting);
+            self.head_bytes += room as u64;
+            bytes = rest;
             self.spill();
         }
         let room = self.room();
