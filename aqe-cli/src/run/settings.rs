@@ -59,6 +59,7 @@ fn flags(arguments: &RunArgs) -> Vec<(&'static str, String)> {
 /// What is to be run.
 pub(super) fn options(arguments: &RunArgs, config: &Config) -> RunOptions {
     let mut options = RunOptions::default();
+    options.adopt_orphans = true;
     options.filter = filter(arguments);
     options.settings = config.run.clone();
     options.output = if arguments.no_capture {

@@ -20,6 +20,10 @@ pub struct RunOptions {
     ///
     /// When it cannot be written to, the run goes on without and says so.
     pub state: Option<PathBuf>,
+    /// Whether processes that a test leaves outside its group (daemons) are found, killed and reported as a leak. Linux
+    /// only, off by default: it makes this whole process adopt orphans (`PR_SET_CHILD_SUBREAPER`), which stays on after
+    /// the run. Where it cannot be had the run goes on without.
+    pub adopt_orphans: bool,
     /// The command line that the journal remembers, for people.
     pub arguments: Vec<String>,
     /// A JUnit report to write at the end.

@@ -31,6 +31,8 @@ pub(super) struct Outlets {
 /// What is left when the thread has ended.
 pub(super) struct Recorded {
     pub(super) counts: RunCounts,
+    /// Why tests were left out, if they were.
+    pub(super) stopped: Option<StopReason>,
     pub(super) history: History,
     pub(super) junit_error: Option<JunitError>,
 }
@@ -239,8 +241,15 @@ impl Shell {
     }
 
     fn end(mut self, end: End) -> Recorded {
-        let mut junit_error = None;
-        if let End::Finished { duration, stopped } = end {
+        let (mut junit_error, mut stopped) = (None, None);
+        if let End::Finished {
+            duration,
+            stopped: told,
+        } = end
+        {
+            // A failure of the last test has left nothing out.
+            let left_out = self.counts.cancelled > 0;
+            stopped = told.filter(|reason| left_out || *reason != StopReason::FirstFailure);
             let last = Event::RunFinished {
                 finished: UnixMillis::now(),
                 duration,
@@ -253,6 +262,7 @@ impl Shell {
         }
         Recorded {
             counts: self.counts,
+            stopped,
             history: self.outlets.history,
             junit_error,
         }

@@ -21,8 +21,7 @@ pub struct RunReport {
     pub selected: u64,
     /// How long it took, from the first test's start on.
     pub duration: Duration,
-    /// Why it was told to end before everything had run, if it was. When that came with the last test, all of them have
-    /// results nevertheless.
+    /// Why it ended before everything had run, if it did. After a signal it says so even if all tests had results by then.
     pub stopped: Option<StopReason>,
     /// Binaries whose tests could not be listed, and which were therefore not run.
     pub unlisted: Vec<ListError>,

@@ -50,7 +50,7 @@ impl Runner {
             TestOutput::Inherited => NonZeroUsize::MIN,
             TestOutput::Captured => options.settings.jobs.on(Machine::detect().cores),
         };
-        let launcher = Launcher::start(&LauncherConfig::default().max_running(jobs))?;
+        let launcher = start_launcher(&options, jobs)?;
         // What waits with the launcher has begun before a failure is heard of.
         let ahead = if options.settings.fail_fast { 0 } else { AHEAD };
         let width = jobs.get().saturating_add(ahead);
@@ -141,8 +141,7 @@ impl Runner {
             return Err(error);
         }
         let duration = begin.elapsed();
-        let stopped = self.control.halted();
-        let mut recorded = recorder.finish(duration, stopped)?;
+        let mut recorded = recorder.finish(duration, self.control.halted())?;
         // The next run is a little slower without it; nothing else hangs on it.
         let _ = recorded.history.save(&state);
         if let Some(spill) = &disk.spill {
@@ -154,7 +153,7 @@ impl Runner {
             counts: recorded.counts,
             selected: plan.cases.len() as u64,
             duration,
-            stopped,
+            stopped: recorded.stopped,
             unlisted: failed,
             journal: disk.journal_path,
             junit_error: recorded.junit_error,
@@ -221,6 +220,18 @@ impl Runner {
         let name = workspace.root.file_name().unwrap_or_default();
         Some((JunitReport::new(&name.to_string_lossy()), path))
     }
+}
+
+/// Starts a launcher that adopts orphans if that is wanted and can be had.
+fn start_launcher(options: &RunOptions, jobs: NonZeroUsize) -> Result<Launcher, RunError> {
+    let config = LauncherConfig::default().max_running(jobs);
+    if options.adopt_orphans
+        && cfg!(target_os = "linux")
+        && let Ok(launcher) = Launcher::start(&config.clone().subreaper(true))
+    {
+        return Ok(launcher);
+    }
+    Ok(Launcher::start(&config)?)
 }
 
 /// The run's folder, as far as it can be had.

@@ -51,7 +51,7 @@ fn raw_out(bytes: &[u8]) { std::io::stdout().write_all(bytes).unwrap(); std::io:
     if scratch("hold_listing").exists() { std::fs::write(scratch("is_held"), "").unwrap(); for_ever() }
 }
 
-#[cfg(unix)] mod unix {
+#[cfg(target_os = "linux")] mod unix {
     use super::*;
     use std::process::{Command, Stdio};
     extern "C" { fn close(fd: i32) -> i32; fn kill(pid: i32, signal: i32) -> i32; }
@@ -60,6 +60,13 @@ fn raw_out(bytes: &[u8]) { std::io::stdout().write_all(bytes).unwrap(); std::io:
     #[test] fn leaves_a_daemon() {
         let daemon = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
         std::fs::write(scratch("daemon"), daemon.id().to_string()).unwrap();
+    }
+    #[test] fn leaves_a_quiet_daemon() {
+        let daemon = Command::new("setsid").args(["sleep", "600"])
+            .stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::fs::write(scratch("quiet_daemon"), daemon.id().to_string()).unwrap();
+        // It has left the group when it is no longer the program that does so.
+        while !std::fs::read_to_string(format!("/proc/{}/cmdline", daemon.id())).unwrap().starts_with("sleep") { std::thread::yield_now() }
     }
     #[test] fn hangs_with_a_child() {
         let child = Command::new("sleep").arg("600").spawn().unwrap();
@@ -112,6 +119,7 @@ impl Unruly {
         options.filter.matching = aqe_runner::run::NameMatch::Exact;
         options.settings.jobs = aqe_core::config::Jobs::Count(2.try_into().unwrap());
         options.settings.grace_period = Duration::from_millis(200);
+        options.adopt_orphans = true;
         options
     }
 
