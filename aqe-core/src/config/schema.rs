@@ -132,6 +132,11 @@ pub(super) fn children(section: &str) -> impl Iterator<Item = &'static str> {
 /// What to do about a key that does not exist: the one that was meant, or those that do exist in its section.
 pub(super) fn help_for_unknown(path: &str) -> String {
     let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
+    if !path.is_empty() && is_section(path) {
+        let mut known: Vec<&str> = children(path).collect();
+        known.dedup();
+        return format!("it is a section; its keys: {}", known.join(", "));
+    }
     if key(section).is_some() {
         return format!("`{section}` takes a single value");
     }
@@ -598,6 +603,10 @@ mod tests {
             (
                 "performance.colour",
                 "known in performance: optimizationLevel",
+            ),
+            (
+                "performance",
+                "it is a section; its keys: optimizationLevel",
             ),
             (
                 "colour",
