@@ -1,10 +1,5 @@
 //! The README shows programs that exist and commands that work.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "in a test, a failure of a step is the failure of the test"
-)]
-
 use std::fs;
 
 use xtask::workspace::Workspace;
