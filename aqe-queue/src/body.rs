@@ -146,10 +146,14 @@ pub(crate) struct Overrides<E> {
     pub(crate) deadline: Option<Instant>,
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) retry_if: Option<Predicate<E>>,
+    pub(crate) retry_after: Option<RetryAfter<E>>,
 }
 
 /// Says whether an error is worth another attempt.
 pub(crate) type Predicate<E> = Box<dyn Fn(&E) -> bool + Send>;
+
+/// Says how long an error asks to be left alone.
+pub(crate) type RetryAfter<E> = Box<dyn Fn(&E) -> Option<Duration> + Send>;
 
 impl<E> Overrides<E> {
     pub(crate) const fn is_empty(&self) -> bool {
@@ -157,6 +161,7 @@ impl<E> Overrides<E> {
             && self.deadline.is_none()
             && self.retry.is_none()
             && self.retry_if.is_none()
+            && self.retry_after.is_none()
     }
 }
 
@@ -167,6 +172,7 @@ impl<E> Default for Overrides<E> {
             deadline: None,
             retry: None,
             retry_if: None,
+            retry_after: None,
         }
     }
 }

@@ -29,6 +29,7 @@ use self::header::{
 };
 pub(crate) use self::header::{Header, Stop, Waited};
 use crate::body::{Body, Ending, Outcome, Overrides};
+use crate::budget::Budget;
 use crate::context::{AttemptContext, CancelSignal};
 use crate::handle::OnDrop;
 use crate::retry::RetryPolicy;
@@ -57,6 +58,7 @@ pub(crate) trait Home: Send + Sync + 'static {
 pub(crate) struct Defaults {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retry: RetryPolicy,
+    pub(crate) budget: Option<Arc<Budget>>,
 }
 
 /// What came of polling an operation.
@@ -510,7 +512,8 @@ impl<B: Body, H: Home> OpCell<B, H> {
                 let retry_if = overrides.and_then(|it| it.retry_if.as_ref());
                 let worth_it = B::is_worth_retrying(&error) && retry_if.is_none_or(|it| it(&error));
                 if worth_it {
-                    self.prepare_retry(body, overrides, defaults, chance)
+                    let asked = || overrides?.retry_after.as_ref()?(&error);
+                    self.prepare_retry(body, overrides, defaults, chance, asked)
                 } else {
                     None
                 }
@@ -540,6 +543,7 @@ impl<B: Body, H: Home> OpCell<B, H> {
         overrides: Option<&Overrides<B::Error>>,
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
+        asked: impl FnOnce() -> Option<Duration>,
     ) -> Option<Duration> {
         let policy = overrides
             .and_then(|it| it.retry.as_ref())
@@ -549,8 +553,18 @@ impl<B: Body, H: Home> OpCell<B, H> {
         if !B::REPEATS || attempt > policy.attempts {
             return None;
         }
+        let delay = match asked() {
+            Some(asked) => policy.bounded(asked),
+            None => policy.delay_after(attempt, chance.f64()),
+        };
+        // Asked last: what it pays for is sure to happen.
+        if let Some(budget) = &defaults.budget
+            && !budget.withdraw(crate::shared::clock())
+        {
+            return None;
+        }
         body.stop();
-        Some(policy.delay_after(attempt, chance.f64()))
+        Some(delay)
     }
 }
 
@@ -604,7 +618,7 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
                     .and_then(|it| it.timeout)
                     .unwrap_or(defaults.timeout);
                 (
-                    self.prepare_retry(body, overrides, defaults, chance),
+                    self.prepare_retry(body, overrides, defaults, chance, || None),
                     timeout,
                 )
             })

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::budget::RetryBudget;
 use crate::handle::OnDrop;
 use crate::retry::{Backoff, Jitter, RetryPolicy};
 
@@ -29,6 +30,8 @@ pub struct QueueConfig {
     pub retry_backoff: Backoff,
     /// How much of the delay is left to chance. None by default.
     pub retry_jitter: Jitter,
+    /// How many retries all operations may make together. `None`, the default, sets no limit but each one's policy.
+    pub retry_budget: Option<RetryBudget>,
     /// How many priority levels there are, 1–64. 5 by default, which are the named ones.
     pub priority_levels: u8,
     /// After how long a waiting operation is protected against more urgent ones; `None` lets it wait for ever behind
@@ -73,6 +76,7 @@ impl Default for QueueConfig {
             retry_delay: Duration::from_secs(1),
             retry_backoff: Backoff::Fixed,
             retry_jitter: Jitter::None,
+            retry_budget: None,
             priority_levels: 5,
             ageing: Some(Duration::from_secs(10)),
             capacity: 100_000,
@@ -112,6 +116,13 @@ impl QueueConfig {
         self.retry_delay = policy.delay;
         self.retry_backoff = policy.backoff;
         self.retry_jitter = policy.jitter;
+        self
+    }
+
+    /// Sets [`retry_budget`](Self::retry_budget).
+    #[must_use]
+    pub fn retry_budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
+        self.retry_budget = budget.into();
         self
     }
 
@@ -201,6 +212,10 @@ impl QueueConfig {
             ),
             within("capacity", self.capacity, 1, usize::MAX / 2),
             within("event_capacity", self.event_capacity, 1, MAX_COUNT),
+            match self.retry_budget {
+                Some(budget) => within("retry_budget.burst", budget.burst as usize, 1, MAX_COUNT),
+                None => Ok(()),
+            },
         ];
         let mut index = 0;
         while index < checks.len() {
@@ -291,6 +306,10 @@ mod tests {
             (base().capacity(0), "capacity"),
             (base().event_capacity(0), "event_capacity"),
             (base().timeout(Duration::ZERO), "timeout"),
+            (
+                base().retry_budget(RetryBudget::default().burst(0)),
+                "retry_budget.burst",
+            ),
         ] {
             let error = config.validate().unwrap_err().to_string();
             assert!(error.starts_with(&format!("`{field}`")), "{error}");

@@ -116,6 +116,7 @@
 
 pub mod backend;
 mod body;
+mod budget;
 mod cell;
 pub mod config;
 // Our own unit tests run the public checks too, whatever features are on.
@@ -138,6 +139,7 @@ pub mod stats;
 mod sync;
 mod worker;
 
+pub use crate::budget::RetryBudget;
 pub use crate::config::{ConfigError, QueueConfig};
 pub use crate::context::{AttemptContext, CancelSignal};
 pub use crate::error::{CancelReason, OperationError, SubmitError};

@@ -86,6 +86,33 @@ impl<B: Body> Submission<B> {
         self
     }
 
+    /// Lets the error decide the delay before the next attempt, as a server does with `Retry-After`; where it returns
+    /// `None` the policy decides. Whatever it asks for is bounded by the policy's cap or, where the backoff has none, by
+    /// [`RetryPolicy::LONGEST_ASKED`], and no jitter is added. A panic in it fails the operation, as one in its body does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use aqe_queue::{AsyncOperationQueue, QueueConfig};
+    ///
+    /// struct Busy { retry_after: Option<u64> }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let queue = AsyncOperationQueue::new(QueueConfig::default())?;
+    /// let fetch = queue.operation(|cx| async move {
+    ///     if cx.attempt() == 1 { Err(Busy { retry_after: Some(0) }) } else { Ok(cx.attempt()) }
+    /// });
+    /// let handle = fetch.retry_after(|busy| busy.retry_after.map(Duration::from_secs)).submit().await?;
+    /// assert!(matches!(handle.await, Ok(2)));
+    /// # Ok(()) }
+    /// ```
+    pub fn retry_after(
+        mut self,
+        delay: impl Fn(&B::Error) -> Option<Duration> + Send + 'static,
+    ) -> Self {
+        self.overrides.retry_after = Some(Box::new(delay));
+        self
+    }
+
     /// Sets what dropping the handle does.
     pub const fn on_drop(mut self, policy: OnDrop) -> Self {
         self.on_drop = policy;

@@ -46,6 +46,10 @@ pub enum Jitter {
 }
 
 impl RetryPolicy {
+    /// The longest delay that an error can [ask for](crate::Submission::retry_after) where the backoff has no cap: an
+    /// hour. A number from elsewhere must not keep an operation, and its place in the queue, for ever.
+    pub const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+
     /// Runs the operation once.
     #[must_use]
     pub const fn none() -> Self {
@@ -114,6 +118,16 @@ impl RetryPolicy {
                     .min(full)
             }
         }
+    }
+}
+
+impl RetryPolicy {
+    /// Returns the delay for an error that asks for `asked`.
+    pub(crate) fn bounded(&self, asked: Duration) -> Duration {
+        asked.min(match self.backoff {
+            Backoff::Fixed => Self::LONGEST_ASKED,
+            Backoff::Exponential { cap } => cap,
+        })
     }
 }
 

@@ -59,6 +59,10 @@ pub(crate) enum Next {
 }
 
 impl Done {
+    pub(crate) fn is_completed(&self) -> bool {
+        self.next == Next::End(Ending::Completed)
+    }
+
     /// Ends an operation that was asked to end, or must.
     pub(crate) fn stopped(mut owned: Owned, since: Option<Tick>) -> Self {
         let stop = owned.stop().unwrap_or(Stop::Cancel(CancelReason::Shutdown));

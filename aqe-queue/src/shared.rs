@@ -23,6 +23,7 @@ pub(crate) use self::endings::Link;
 pub(crate) use self::inbox::Room;
 use self::inbox::{Arrival, Blocked, Door, Inbox};
 use crate::body::Ending;
+use crate::budget::Budget;
 use crate::cell::{Defaults, OpRef};
 use crate::config::QueueConfig;
 use crate::context::CancelSignal;
@@ -186,7 +187,11 @@ impl Shared {
         observers: Vec<Arc<dyn QueueObserver>>,
         registry: Registry,
     ) -> Self {
-        let state = State::new(&config, clock());
+        let now = clock();
+        let state = State::new(&config, now);
+        let budget = config
+            .retry_budget
+            .map(|budget| Arc::new(Budget::new(budget, now)));
         Self {
             inbox: Inbox::new(),
             occupied: AtomicU64::new(0),
@@ -200,6 +205,7 @@ impl Shared {
             defaults: Defaults {
                 timeout: config.timeout,
                 retry: config.retry_policy(),
+                budget,
             },
             hooks: Hooks::new(observers, config.event_capacity),
             registry,
@@ -355,7 +361,11 @@ impl Shared {
 
     pub(crate) fn status(&self) -> QueueStatus {
         let now = clock();
-        self.with_core(|core| core.state.status(now))
+        let mut status = self.with_core(|core| core.state.status(now));
+        if let Some(budget) = &self.defaults.budget {
+            status.retries_refused = budget.refused();
+        }
+        status
     }
 
     /// Whether a more urgent level than `level` is occupied. A hint: it may be a moment old.

@@ -54,6 +54,8 @@ pub struct QueueStatus {
     pub panicked: u64,
     /// Retries: attempts after the first that were scheduled.
     pub retried: u64,
+    /// Retries that were not made because the [budget](crate::QueueConfig::retry_budget) was empty.
+    pub retries_refused: u64,
     /// Attempts that timed out, whether they were retried or not.
     pub attempts_timed_out: u64,
     /// Operations that held a slot and ended, per second, over the last ten seconds or since the queue was made.

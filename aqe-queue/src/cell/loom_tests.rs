@@ -41,6 +41,7 @@ impl Home for Yard {
 const DEFAULTS: Defaults = Defaults {
     timeout: None,
     retry: RetryPolicy::none(),
+    budget: None,
 };
 
 struct Count(AtomicUsize);

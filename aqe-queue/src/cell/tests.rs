@@ -39,6 +39,7 @@ impl Home for Yard {
 const DEFAULTS: Defaults = Defaults {
     timeout: None,
     retry: RetryPolicy::fixed(1, Duration::ZERO),
+    budget: None,
 };
 
 struct Count(AtomicUsize);

@@ -32,6 +32,10 @@ impl Shared {
             // Raised before the accounts, so that nobody finds the queue quiet while outcomes are still hidden.
             self.publishing.fetch_add(ended, Ordering::AcqRel);
         }
+        if let Some(budget) = &self.defaults.budget {
+            let completed = done.iter().filter(|done| done.is_completed()).count();
+            budget.deposit(completed as u64);
+        }
         let mut leftovers = Leftovers::default();
         let result = self.with_core(|core| {
             let tick = self.epoch.tick(now);

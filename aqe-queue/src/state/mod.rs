@@ -428,6 +428,8 @@ impl<T: Waiting> State<T> {
             cancelled: self.counters.cancelled,
             panicked: self.counters.panicked,
             retried: self.counters.retried,
+            // Kept where retries are decided, which is not here.
+            retries_refused: 0,
             attempts_timed_out: self.counters.attempts_timed_out,
             throughput: self.rate.per_second(now),
             wait: self.waits.quantiles(),
