@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::budget::RetryBudget;
 use crate::handle::OnDrop;
 use crate::retry::{Backoff, Jitter, RetryPolicy};
+use crate::scheduling::Scheduling;
 
 /// The settings of a queue. The defaults fit tens of thousands of short operations that wait for input and output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct QueueConfig {
     pub retry_jitter: Jitter,
     /// How many retries all operations may make together. `None`, the default, sets no limit but each one's policy.
     pub retry_budget: Option<RetryBudget>,
+    /// Which operation is next. By [priority](Scheduling::Priority), unless told otherwise.
+    pub scheduling: Scheduling,
     /// How many priority levels there are, 1–64. 5 by default, which are the named ones.
     pub priority_levels: u8,
     /// After how long a waiting operation is protected against more urgent ones; `None` lets it wait for ever behind
@@ -77,6 +80,7 @@ impl Default for QueueConfig {
             retry_backoff: Backoff::Fixed,
             retry_jitter: Jitter::None,
             retry_budget: None,
+            scheduling: Scheduling::Priority,
             priority_levels: 5,
             ageing: Some(Duration::from_secs(10)),
             capacity: 100_000,
@@ -123,6 +127,13 @@ impl QueueConfig {
     #[must_use]
     pub fn retry_budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
         self.retry_budget = budget.into();
+        self
+    }
+
+    /// Sets [`scheduling`](Self::scheduling).
+    #[must_use]
+    pub const fn scheduling(mut self, scheduling: Scheduling) -> Self {
+        self.scheduling = scheduling;
         self
     }
 
@@ -216,6 +227,7 @@ impl QueueConfig {
                 Some(budget) => within("retry_budget.burst", budget.burst as usize, 1, MAX_COUNT),
                 None => Ok(()),
             },
+            self.scheduling.validate(self.max_concurrent),
         ];
         let mut index = 0;
         while index < checks.len() {

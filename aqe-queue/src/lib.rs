@@ -97,6 +97,7 @@
 //! - [`config`]: the settings and their defaults.
 //! - [`named`]: operations that have a name and can travel; their registry.
 //! - [`backend`]: where they wait when they may run in another process; the trait that a remote engine implements.
+//! - [`limit`]: the limit that finds itself.
 //! - [`events`]: what happens, as it happens. [`stats`]: how much of it.
 //! - `conformance` (feature `conformance`): the checks that every backend must pass.
 //!
@@ -127,11 +128,13 @@ mod error;
 pub mod events;
 mod handle;
 mod histogram;
+pub mod limit;
 pub mod named;
 mod operation;
 mod priority;
 mod queue;
 mod retry;
+mod scheduling;
 mod seat;
 mod shared;
 mod state;
@@ -145,10 +148,12 @@ pub use crate::context::{AttemptContext, CancelSignal};
 pub use crate::error::{CancelReason, OperationError, SubmitError};
 pub use crate::events::{EndedAs, Event, EventStream, Observed, QueueObserver};
 pub use crate::handle::{Canceller, Completion, OnDrop, OperationHandle, OperationId};
+pub use crate::limit::AdaptiveLimit;
 pub use crate::named::{BoxFuture, HandlerError, Operation, Registry};
 pub use crate::operation::{Submission, Submit, Submitted};
 pub use crate::priority::Priority;
 pub use crate::queue::{AsyncOperationQueue, DrainReport, QueueBuilder};
 pub use crate::retry::{Backoff, Jitter, RetryPolicy};
+pub use crate::scheduling::Scheduling;
 pub use crate::stats::{LevelStatus, Quantiles, QueueStatus, StatusStream};
 pub use crate::worker::QueueWorker;

@@ -14,6 +14,7 @@ use crate::error::SubmitError;
 use crate::handle::{OnDrop, OperationHandle};
 use crate::priority::Priority;
 use crate::retry::RetryPolicy;
+use crate::scheduling::Scheduling;
 use crate::shared::{Link, Room, Shared, clock};
 use crate::state::Refusal;
 
@@ -173,6 +174,10 @@ impl<B: Body> Submission<B> {
                 level,
                 levels,
             });
+        };
+        let level = match self.link.shared.config.scheduling {
+            Scheduling::Fifo => 0,
+            Scheduling::Priority | Scheduling::Adaptive(_) => level,
         };
         Ok(Pending {
             deadline: self.overrides.deadline,

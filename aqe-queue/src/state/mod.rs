@@ -8,6 +8,7 @@
 //! operation admitted is in exactly one of waiting, running and ended, and the counters add up to it.
 
 mod levels;
+mod rules;
 mod slots;
 mod timers;
 
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::levels::Taken;
 use self::levels::{Entry, Levels};
+use self::rules::Rules;
 pub(crate) use self::slots::{Slot, Slots};
 use self::timers::{Due, Timers};
 use crate::body::Ending;
@@ -99,6 +101,8 @@ pub(crate) struct State<T: Waiting> {
     paused: bool,
     closed: bool,
     counters: Counters,
+    /// What this queue is asked for beyond the usual.
+    rules: Option<Box<Rules>>,
     waits: Histogram,
     runs: Histogram,
     rate: Rate,
@@ -106,11 +110,14 @@ pub(crate) struct State<T: Waiting> {
 
 impl<T: Waiting> State<T> {
     pub(crate) fn new(config: &QueueConfig, now: Instant) -> Self {
+        let rules = Rules::new(config);
+        let limit = rules.as_ref().and_then(|rules| rules.first_limit());
         Self {
             epoch: Epoch::new(now),
             levels: Levels::new(config.priority_levels, config.ageing.map(nanos)),
             timers: Timers::new(),
-            limit: config.max_concurrent,
+            limit: limit.unwrap_or(config.max_concurrent),
+            rules,
             running: 0,
             delayed: 0,
             capacity: config.capacity,
@@ -235,6 +242,9 @@ impl<T: Waiting> State<T> {
 
     /// Accounts for an operation that ran and has ended. `ran` is in nanoseconds.
     pub(crate) fn settle(&mut self, ending: Ending, has_deadline: bool, ran: u64) {
+        if let Some(rules) = &mut self.rules {
+            rules.ended(ending, ran, self.running);
+        }
         self.running -= 1;
         self.runs.record(ran);
         self.end(ending, has_deadline);
@@ -244,11 +254,17 @@ impl<T: Waiting> State<T> {
     pub(crate) fn finished(&mut self, count: u64, now: Instant) {
         let now = self.epoch.tick(now);
         self.rate.add(now, count);
+        if let Some(limit) = self.rules.as_mut().and_then(|rules| rules.limit(now)) {
+            self.limit = limit;
+        }
     }
 
     /// Frees the slot of an operation that is to be tried again, and queues it at the end of its level, now or after
     /// `delay`.
     pub(crate) fn retry(&mut self, item: T, level: u8, delay: Duration, now: Instant) {
+        if let Some(rules) = &mut self.rules {
+            rules.failed(self.running);
+        }
         self.running -= 1;
         self.counters.retried += 1;
         let now = self.epoch.tick(now);
@@ -359,8 +375,11 @@ impl<T: Waiting> State<T> {
             .cloned()
     }
 
-    pub(crate) const fn resize(&mut self, limit: usize) {
-        self.limit = limit;
+    pub(crate) fn resize(&mut self, limit: usize) {
+        self.limit = match &mut self.rules {
+            Some(rules) => rules.resize(limit),
+            None => limit,
+        };
     }
 
     pub(crate) const fn pause(&mut self) -> bool {

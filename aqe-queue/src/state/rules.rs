@@ -1,0 +1,62 @@
+//! Rules that not every queue has. A queue with none of them does not even allocate this.
+
+use super::Tick;
+use crate::body::Ending;
+use crate::config::QueueConfig;
+use crate::limit::Limiter;
+use crate::scheduling::Scheduling;
+
+pub(super) struct Rules {
+    limiter: Option<Limiter>,
+}
+
+impl Rules {
+    /// Returns `None` if the configuration asks for none.
+    pub(super) fn new(config: &QueueConfig) -> Option<Box<Self>> {
+        let limiter = match config.scheduling {
+            Scheduling::Adaptive(settings) => {
+                Some(Limiter::new(settings, config.max_concurrent, 0))
+            }
+            Scheduling::Fifo | Scheduling::Priority => None,
+        };
+        let is_used = limiter.is_some();
+        is_used.then(|| Box::new(Self { limiter }))
+    }
+
+    /// Takes note of an operation that has left its slot for good. `running` counts it still.
+    pub(super) fn ended(&mut self, ending: Ending, ran: u64, running: usize) {
+        if let Some(limiter) = &mut self.limiter {
+            match ending {
+                Ending::Completed => limiter.record(Some(ran), running),
+                Ending::Failed | Ending::TimedOut => limiter.record(None, running),
+                // Says nothing about what operations call.
+                Ending::DeadlineExceeded | Ending::Cancelled(_) | Ending::Panicked => {}
+            }
+        }
+    }
+
+    /// Takes note of an attempt that has failed and is to be followed by another.
+    pub(super) fn failed(&mut self, running: usize) {
+        if let Some(limiter) = &mut self.limiter {
+            limiter.record(None, running);
+        }
+    }
+
+    /// Returns the limit if it is for these rules to say.
+    pub(super) fn limit(&mut self, now: Tick) -> Option<usize> {
+        self.limiter.as_mut().map(|limiter| limiter.turn(now))
+    }
+
+    /// Returns the limit to use when the configured one has become `max`.
+    pub(super) fn resize(&mut self, max: usize) -> usize {
+        self.limiter.as_mut().map_or(max, |limiter| {
+            limiter.set_max(max);
+            limiter.limit()
+        })
+    }
+
+    /// Returns the limit to begin with.
+    pub(super) fn first_limit(&self) -> Option<usize> {
+        self.limiter.as_ref().map(Limiter::limit)
+    }
+}
