@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -144,6 +145,7 @@ pub(crate) struct Overrides<E> {
     /// `Some(None)` switches the timeout off.
     pub(crate) timeout: Option<Option<Duration>>,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) key: Option<Arc<str>>,
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) retry_if: Option<Predicate<E>>,
     pub(crate) retry_after: Option<RetryAfter<E>>,
@@ -159,6 +161,7 @@ impl<E> Overrides<E> {
     pub(crate) const fn is_empty(&self) -> bool {
         self.timeout.is_none()
             && self.deadline.is_none()
+            && self.key.is_none()
             && self.retry.is_none()
             && self.retry_if.is_none()
             && self.retry_after.is_none()
@@ -170,6 +173,7 @@ impl<E> Default for Overrides<E> {
         Self {
             timeout: None,
             deadline: None,
+            key: None,
             retry: None,
             retry_if: None,
             retry_after: None,

@@ -27,7 +27,7 @@ use futures_task::{ArcWake, waker_ref};
 use self::header::{
     DELAYED, DONE, IDLE, NOTIFIED, PHASE, QUEUED, RUNNING, SCHEDULED, SIGNAL, STOP, TIMEOUT, WAITER,
 };
-pub(crate) use self::header::{Header, Stop, Waited};
+pub(crate) use self::header::{Header, Stop, Traits, Waited};
 use crate::body::{Body, Ending, Outcome, Overrides};
 use crate::budget::Budget;
 use crate::context::{AttemptContext, CancelSignal};
@@ -394,7 +394,8 @@ impl<S: 'static, T: 'static, E: 'static, H: 'static> Fresh<S, T, E, H> {
         B: Body<Source = S, Value = T, Error = E>,
         H: Home,
     {
-        let header = Header::new(level, overrides.deadline.is_some(), on_drop);
+        let traits = Traits::new(overrides.deadline.is_some(), overrides.key.is_some());
+        let header = Header::new(level, traits, on_drop);
         let overrides = (!overrides.is_empty()).then(|| Box::new(overrides));
         Self(Arc::new(OpCell {
             header,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::budget::RetryBudget;
 use crate::handle::OnDrop;
+use crate::keys::KeyLimits;
 use crate::retry::{Backoff, Jitter, RetryPolicy};
 use crate::scheduling::Scheduling;
 
@@ -35,6 +36,8 @@ pub struct QueueConfig {
     pub retry_budget: Option<RetryBudget>,
     /// Which operation is next. By [priority](Scheduling::Priority), unless told otherwise.
     pub scheduling: Scheduling,
+    /// What operations of one [key](crate::Submission::key) may do together. One at a time by default.
+    pub keys: KeyLimits,
     /// How many priority levels there are, 1–64. 5 by default, which are the named ones.
     pub priority_levels: u8,
     /// After how long a waiting operation is protected against more urgent ones; `None` lets it wait for ever behind
@@ -81,6 +84,7 @@ impl Default for QueueConfig {
             retry_jitter: Jitter::None,
             retry_budget: None,
             scheduling: Scheduling::Priority,
+            keys: KeyLimits::default(),
             priority_levels: 5,
             ageing: Some(Duration::from_secs(10)),
             capacity: 100_000,
@@ -134,6 +138,13 @@ impl QueueConfig {
     #[must_use]
     pub const fn scheduling(mut self, scheduling: Scheduling) -> Self {
         self.scheduling = scheduling;
+        self
+    }
+
+    /// Sets [`keys`](Self::keys).
+    #[must_use]
+    pub const fn keys(mut self, limits: KeyLimits) -> Self {
+        self.keys = limits;
         self
     }
 
@@ -228,6 +239,7 @@ impl QueueConfig {
                 None => Ok(()),
             },
             self.scheduling.validate(self.max_concurrent),
+            self.keys.validate(),
         ];
         let mut index = 0;
         while index < checks.len() {

@@ -24,6 +24,9 @@ pub enum SubmitError<T> {
         /// How many levels the queue has.
         levels: u8,
     },
+    /// The queue knows as many [keys](crate::KeyLimits::max_keys) as it may, and this operation's is not one of them.
+    #[error("queue knows too many keys")]
+    TooManyKeys(T),
     /// No handler is registered for a named operation.
     #[error("no handler is registered for operation `{name}`; registered are: {}", list(.known))]
     Unknown {
@@ -42,6 +45,7 @@ impl<T> SubmitError<T> {
         match self {
             Self::Full(operation)
             | Self::Closed(operation)
+            | Self::TooManyKeys(operation)
             | Self::NoSuchLevel { operation, .. }
             | Self::Unknown { operation, .. } => operation,
         }
@@ -52,6 +56,7 @@ impl<T> SubmitError<T> {
         match self {
             Self::Full(operation) => SubmitError::Full(change(operation)),
             Self::Closed(operation) => SubmitError::Closed(change(operation)),
+            Self::TooManyKeys(operation) => SubmitError::TooManyKeys(change(operation)),
             Self::NoSuchLevel {
                 operation,
                 level,
@@ -80,6 +85,7 @@ impl<T> fmt::Debug for SubmitError<T> {
         match self {
             Self::Full(_) => f.write_str("Full(..)"),
             Self::Closed(_) => f.write_str("Closed(..)"),
+            Self::TooManyKeys(_) => f.write_str("TooManyKeys(..)"),
             Self::NoSuchLevel { level, levels, .. } => f
                 .debug_struct("NoSuchLevel")
                 .field("level", level)

@@ -15,7 +15,7 @@ use crate::handle::{OnDrop, OperationHandle};
 use crate::priority::Priority;
 use crate::retry::RetryPolicy;
 use crate::scheduling::Scheduling;
-use crate::shared::{Link, Room, Shared, clock};
+use crate::shared::{Link, Room, Shared, Terms, clock};
 use crate::state::Refusal;
 
 /// An operation on its way into a queue: set what differs from the queue's settings, then
@@ -75,6 +75,26 @@ impl<B: Body> Submission<B> {
         self
     }
 
+    /// Sets what the operation shares with others, such as the host it calls: the queue's
+    /// [`keys`](crate::QueueConfig::keys) say how many of one key run at once and how often one may start. While its key
+    /// is not free the operation waits aside, and others pass it. Between two attempts it does not occupy its key.
+    ///
+    /// ```
+    /// use aqe_queue::{AsyncOperationQueue, KeyLimits, QueueConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = QueueConfig::default().keys(KeyLimits::default().max_concurrent(2));
+    /// let queue = AsyncOperationQueue::new(config)?;
+    /// // However many slots the queue has: two at a time for one host.
+    /// let fetch = queue.future(async { Ok::<_, ()>(200) }).key("example.org").submit().await?;
+    /// assert_eq!(fetch.await, Ok(200));
+    /// # Ok(()) }
+    /// ```
+    pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.overrides.key = Some(key.into());
+        self
+    }
+
     /// Sets how often and after which delays failed and timed-out attempts are repeated.
     pub const fn retry(mut self, policy: RetryPolicy) -> Self {
         self.overrides.retry = Some(policy);
@@ -124,11 +144,11 @@ impl<B: Body> Submission<B> {
     ///
     /// # Errors
     ///
-    /// [`SubmitError::Full`], [`SubmitError::Closed`], [`SubmitError::NoSuchLevel`] and, for named operations,
-    /// [`SubmitError::Unknown`]. All of them hand the operation back.
+    /// [`SubmitError::Full`], [`SubmitError::Closed`], [`SubmitError::NoSuchLevel`] and, for operations with a key,
+    /// [`SubmitError::TooManyKeys`]; for named operations, [`SubmitError::Unknown`]. All of them hand the operation back.
     pub fn try_submit(self) -> Submitted<B::Source, B::Value, B::Error> {
         let pending = self.check()?;
-        match pending.shared().push(pending.fresh.op(), pending.deadline) {
+        match pending.shared().push(pending.fresh.op(), &pending.terms) {
             Ok(()) => Ok(pending.into_handle()),
             Err((refusal, op)) => Err(pending.refused(refusal, op)),
         }
@@ -180,7 +200,10 @@ impl<B: Body> Submission<B> {
             Scheduling::Priority | Scheduling::Adaptive(_) => level,
         };
         Ok(Pending {
-            deadline: self.overrides.deadline,
+            terms: Terms {
+                deadline: self.overrides.deadline,
+                key: self.overrides.key.clone(),
+            },
             fresh: Fresh::new(self.body, self.overrides, level, self.on_drop, self.link),
         })
     }
@@ -217,7 +240,7 @@ type Checked<B> = Result<
 /// Everything has been checked but whether there is room.
 struct Pending<S, T, E> {
     fresh: Fresh<S, T, E, Link>,
-    deadline: Option<Instant>,
+    terms: Terms,
 }
 
 impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
@@ -237,6 +260,7 @@ impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
         match refusal {
             Refusal::Full => SubmitError::Full(source),
             Refusal::Closed => SubmitError::Closed(source),
+            Refusal::TooManyKeys => SubmitError::TooManyKeys(source),
         }
     }
 }
@@ -263,12 +287,10 @@ impl<S: 'static, T: 'static, E: 'static> Future for Submit<S, T, E> {
         let pending = match std::mem::replace(&mut this.state, SubmitState::Done) {
             SubmitState::Refused(error) => return Poll::Ready(Err(error)),
             SubmitState::New(pending) => {
-                match pending.shared().push(pending.fresh.op(), pending.deadline) {
+                match pending.shared().push(pending.fresh.op(), &pending.terms) {
                     Ok(()) => return Poll::Ready(Ok(pending.into_handle())),
-                    Err((Refusal::Closed, op)) => {
-                        return Poll::Ready(Err(pending.refused(Refusal::Closed, op)));
-                    }
                     Err((Refusal::Full, _)) => pending,
+                    Err((refusal, op)) => return Poll::Ready(Err(pending.refused(refusal, op))),
                 }
             }
             SubmitState::Waiting(pending) => pending,
@@ -281,7 +303,7 @@ impl<S: 'static, T: 'static, E: 'static> Future for Submit<S, T, E> {
             }
             Ok(Room::Reserved) => pending
                 .shared()
-                .push_reserved(pending.fresh.op(), pending.deadline),
+                .push_reserved(pending.fresh.op(), &pending.terms),
             Err(refusal) => Err((refusal, pending.fresh.op())),
         };
         Poll::Ready(match pushed {

@@ -20,8 +20,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub(crate) use self::endings::Link;
-pub(crate) use self::inbox::Room;
 use self::inbox::{Arrival, Blocked, Door, Inbox};
+pub(crate) use self::inbox::{Room, Terms};
 use crate::body::Ending;
 use crate::budget::Budget;
 use crate::cell::{Defaults, OpRef};

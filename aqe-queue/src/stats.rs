@@ -24,6 +24,8 @@ pub struct QueueStatus {
     pub pending: usize,
     /// The same, level by level; index 0 is the most urgent.
     pub levels: Vec<LevelStatus>,
+    /// Those of the pending operations whose [key](crate::Submission::key) was not free when their turn came.
+    pub held: usize,
     /// How long the longest-waiting pending operation has waited.
     pub oldest_wait: Option<Duration>,
     /// Operations that hold a slot. Those that a worker has taken but not yet begun are included.

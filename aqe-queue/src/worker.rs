@@ -472,7 +472,7 @@ impl Worker {
             local.fresh = aged;
             fresh
         };
-        let mut stopped = Vec::new();
+        let (mut stopped, now) = (Vec::new(), self.turn.began);
         self.shared.with_core(|core| {
             // Last taken, first back: each goes to the head of its level.
             while let Some(Taken {
@@ -483,7 +483,7 @@ impl Worker {
             }) = VecDeque::pop_back(&mut fresh)
             {
                 match claimed.requeue(false) {
-                    Ok((op, _)) => core.state.give_back(op, level, since),
+                    Ok((op, _)) => core.state.give_back(op, level, since, now),
                     Err(owned) => stopped.push(owned),
                 }
             }

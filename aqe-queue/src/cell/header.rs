@@ -47,7 +47,21 @@ pub(crate) struct Header {
     /// What the handle is to do when it is dropped, and whether it has the outcome. Read and written by the handle.
     handle: AtomicU8,
     level: u8,
-    has_deadline: bool,
+    traits: Traits,
+}
+
+/// What few operations have and the queue must know of. All in one byte: most have none of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traits(u8);
+
+impl Traits {
+    const DEADLINE: u8 = 1;
+    const KEY: u8 = 2;
+
+    pub(crate) const fn new(has_deadline: bool, is_keyed: bool) -> Self {
+        let deadline = if has_deadline { Self::DEADLINE } else { 0 };
+        Self(deadline | if is_keyed { Self::KEY } else { 0 })
+    }
 }
 
 /// `Header::slot` of an operation that is registered nowhere.
@@ -57,7 +71,7 @@ const NO_SLOT: u32 = u32::MAX;
 const TAKEN: u8 = 1 << 7;
 
 impl Header {
-    pub(super) fn new(level: u8, has_deadline: bool, on_drop: OnDrop) -> Self {
+    pub(super) fn new(level: u8, traits: Traits, on_drop: OnDrop) -> Self {
         Self {
             state: AtomicU32::new(QUEUED),
             attempts: AtomicU32::new(0),
@@ -66,7 +80,7 @@ impl Header {
             seat: AtomicU8::new(0),
             handle: AtomicU8::new(on_drop as u8),
             level,
-            has_deadline,
+            traits,
         }
     }
 
@@ -75,7 +89,16 @@ impl Header {
     }
 
     pub(crate) const fn has_deadline(&self) -> bool {
-        self.has_deadline
+        self.traits.0 & Traits::DEADLINE != 0
+    }
+
+    pub(crate) const fn is_keyed(&self) -> bool {
+        self.traits.0 & Traits::KEY != 0
+    }
+
+    /// Whether it has neither a deadline nor a key.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.traits.0 == 0
     }
 
     pub(crate) fn id(&self) -> u64 {

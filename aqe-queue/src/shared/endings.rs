@@ -46,6 +46,9 @@ impl Shared {
                 let header = done.owned.header();
                 let ran = done.since.map_or(mean, |since| tick.saturating_sub(since));
                 core.state.settle(ending, header.has_deadline(), ran);
+                if header.is_keyed() {
+                    core.state.settle_key(header.id(), tick);
+                }
                 core.note_cut(header.id(), ending);
             }
             if ended > 0 {
@@ -313,8 +316,15 @@ impl Home for Link {
         shared.publishing.fetch_add(1, Ordering::AcqRel);
         shared.with_core(|core| {
             let header = op.header();
-            core.state
-                .withdraw(from, header.level(), ending, header.has_deadline());
+            let (level, has_deadline) = (header.level(), header.has_deadline());
+            if header.is_keyed() {
+                let now = shared.epoch.tick(clock());
+                let who = (header.id(), now);
+                core.state
+                    .withdraw_keyed(who, from, level, ending, has_deadline);
+            } else {
+                core.state.withdraw(from, level, ending, has_deadline);
+            }
             core.note_cut(header.id(), ending);
         });
         shared.publish(op, ending);
@@ -369,6 +379,14 @@ impl Waiting for OpRef {
 
     fn end_delay(&self) -> bool {
         cell::end_delay(self)
+    }
+
+    fn is_keyed(&self) -> bool {
+        self.header().is_keyed()
+    }
+
+    fn number(&self) -> u64 {
+        self.header().id()
     }
 
     fn has_deadline(&self) -> bool {

@@ -1,6 +1,7 @@
 //! How operations come in, and how submitters wait for room.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Instant;
@@ -78,6 +79,13 @@ pub(super) struct Blocked {
     pub(super) waiting: BTreeMap<u64, Waker>,
 }
 
+/// What an operation asks for that the queue must know before it is queued.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) key: Option<Arc<str>>,
+}
+
 /// Whether there is room for a submitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
@@ -91,7 +99,7 @@ const KEEP: usize = 4_096;
 impl Core {
     /// Room that becomes free is reserved for those who wait for it before the lock is released (`admit_blocked`), so
     /// there is none for a newcomer while somebody waits.
-    pub(super) const fn admissible(&mut self) -> Result<(), Refusal> {
+    pub(super) fn admissible(&mut self) -> Result<(), Refusal> {
         self.state.admissible()
     }
 
@@ -130,22 +138,18 @@ impl Core {
 
 impl Shared {
     /// Queues an operation, or hands it back.
-    pub(crate) fn push(
-        &self,
-        op: OpRef,
-        deadline: Option<Instant>,
-    ) -> Result<(), (Refusal, OpRef)> {
+    pub(crate) fn push(&self, op: OpRef, terms: &Terms) -> Result<(), (Refusal, OpRef)> {
         if self.hooks.are_used() {
             // With somebody listening the place is reserved first, so that "submitted" is told before "started".
             let admitted =
                 self.with_door(|core, _| core.admissible().map(|()| core.state.reserve()));
             return match admitted {
-                Ok(()) => self.push_reserved(op, deadline),
+                Ok(()) => self.push_reserved(op, terms),
                 Err(refusal) => Err((refusal, op)),
             };
         }
         let mut door = self.inbox.door.lock();
-        if door.room > 0 && !door.rouses && deadline.is_none() {
+        if door.room > 0 && !door.rouses && op.header().is_plain() {
             if door.arrivals.is_empty() {
                 door.since = self.epoch.tick(clock());
             }
@@ -157,15 +161,12 @@ impl Shared {
             return Ok(());
         }
         drop(door);
-        self.admit(op, deadline, Core::admissible)
+        self.admit(op, terms, Core::admissible)
     }
 
-    /// Queues an operation for which a place is reserved. It is refused only if the queue has been closed since.
-    pub(crate) fn push_reserved(
-        &self,
-        op: OpRef,
-        deadline: Option<Instant>,
-    ) -> Result<(), (Refusal, OpRef)> {
+    /// Queues an operation for which a place is reserved. It is refused only if the queue has been closed since, or its
+    /// key is one too many.
+    pub(crate) fn push_reserved(&self, op: OpRef, terms: &Terms) -> Result<(), (Refusal, OpRef)> {
         let header = op.header();
         let told = self.hooks.are_used();
         if told {
@@ -175,7 +176,7 @@ impl Shared {
                 level: header.level(),
             });
         }
-        let pushed = self.admit(op, deadline, |core| {
+        let pushed = self.admit(op, terms, |core| {
             core.state.unreserve();
             if core.state.is_closed() {
                 Err(Refusal::Closed)
@@ -184,6 +185,7 @@ impl Shared {
             }
         });
         if told && let Err((_, op)) = &pushed {
+            // It was announced, so its end is as well, whatever the reason was.
             let how = Ending::Cancelled(CancelReason::Shutdown).into();
             self.hooks.emit(Event::Ended {
                 id: OperationId::new(op.header().id()),
@@ -198,7 +200,7 @@ impl Shared {
     fn admit(
         &self,
         op: OpRef,
-        deadline: Option<Instant>,
+        terms: &Terms,
         may: impl FnOnce(&mut Core) -> Result<(), Refusal>,
     ) -> Result<(), (Refusal, OpRef)> {
         let since = self.epoch.tick(clock());
@@ -210,7 +212,12 @@ impl Shared {
             if header.id() == 0 {
                 door.assign_id(&op);
             }
-            if let Some(deadline) = deadline {
+            if let Some(key) = &terms.key
+                && let Err(refusal) = core.state.enter_key(header.id(), key, since)
+            {
+                return Err((refusal, op));
+            }
+            if let Some(deadline) = terms.deadline {
                 core.state.set_deadline(&op, deadline);
             }
             let level = header.level();
@@ -233,7 +240,7 @@ impl Shared {
                         core.state.reserve();
                         Ok(Room::Reserved)
                     }
-                    Err(Refusal::Closed) => Err(Refusal::Closed),
+                    Err(refusal @ (Refusal::Closed | Refusal::TooManyKeys)) => Err(refusal),
                     Err(Refusal::Full) => {
                         let number = core.blocked.next;
                         core.blocked.next += 1;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::keyed::Keys;
 use super::{Tick, Waiting};
 use crate::config::AGEING_SHARE;
 
@@ -91,6 +92,19 @@ impl<T: Waiting> Levels<T> {
         self.count_in(level);
     }
 
+    /// Puts an operation before those that came later. Only for operations that were at the head of their level before:
+    /// few are before them, so the search from the front is short.
+    pub(super) fn insert(&mut self, level: u8, entry: Entry<T>) {
+        let entries = &mut self.rings[usize::from(level)].entries;
+        let place = (entry.since, entry.item.number());
+        let before = entries
+            .iter()
+            .take_while(|other| (other.since, other.item.number()) < place)
+            .count();
+        entries.insert(before, entry);
+        self.count_in(level);
+    }
+
     fn count_in(&mut self, level: u8) {
         self.rings[usize::from(level)].live += 1;
         self.live += 1;
@@ -134,8 +148,14 @@ impl<T: Waiting> Levels<T> {
             .is_some_and(|(_, since)| now.saturating_sub(since) >= ageing)
     }
 
-    /// Takes the next operation. `ageing` is what [`is_ageing`](Self::is_ageing) said.
-    pub(super) fn pop(&mut self, now: Tick, ageing: bool) -> Option<Taken<T::Claimed>> {
+    /// Takes the next operation. `ageing` is what [`is_ageing`](Self::is_ageing) said. What has a key that is not free goes
+    /// to `keys`.
+    pub(super) fn pop(
+        &mut self,
+        now: Tick,
+        ageing: bool,
+        keys: &mut Option<Box<Keys<T>>>,
+    ) -> Option<Taken<T::Claimed>> {
         loop {
             if self.occupied == 0 {
                 return None;
@@ -150,10 +170,10 @@ impl<T: Waiting> Levels<T> {
             let Some(entry) = self.rings[usize::from(level)].entries.pop_front() else {
                 // A cancellation has claimed the last entry, another pop has dropped it, and the cancellation has not
                 // yet come to count it out. It will; until then there is nothing here.
-                return self.pop_elsewhere(level);
+                return self.pop_elsewhere(level, now, keys);
             };
-            if let Some(claimed) = entry.item.claim() {
-                self.count_out(level);
+            let since = entry.since;
+            if let Some(claimed) = self.claim(level, entry, now, keys) {
                 self.since_aged = if protected.is_some() {
                     0
                 } else {
@@ -162,7 +182,7 @@ impl<T: Waiting> Levels<T> {
                 return Some(Taken {
                     claimed,
                     level,
-                    since: entry.since,
+                    since,
                     aged: protected.is_some(),
                 });
             }
@@ -170,21 +190,68 @@ impl<T: Waiting> Levels<T> {
     }
 
     /// Takes from the levels below `level`, whose entries are all claimed by cancellations that are under way.
-    fn pop_elsewhere(&mut self, level: u8) -> Option<Taken<T::Claimed>> {
+    fn pop_elsewhere(
+        &mut self,
+        level: u8,
+        now: Tick,
+        keys: &mut Option<Box<Keys<T>>>,
+    ) -> Option<Taken<T::Claimed>> {
         for level in level + 1..self.count() {
             while let Some(entry) = self.rings[usize::from(level)].entries.pop_front() {
-                if let Some(claimed) = entry.item.claim() {
-                    self.count_out(level);
+                let since = entry.since;
+                if let Some(claimed) = self.claim(level, entry, now, keys) {
                     return Some(Taken {
                         claimed,
                         level,
-                        since: entry.since,
+                        since,
                         aged: false,
                     });
                 }
             }
         }
         None
+    }
+
+    /// Claims an entry that has been taken out of its ring, unless a cancellation has it or its key is not free.
+    fn claim(
+        &mut self,
+        level: u8,
+        entry: Entry<T>,
+        now: Tick,
+        keys: &mut Option<Box<Keys<T>>>,
+    ) -> Option<T::Claimed> {
+        if let Some(keys) = keys
+            && entry.item.is_keyed()
+        {
+            return self.claim_keyed(level, entry, now, keys);
+        }
+        let claimed = entry.item.claim()?;
+        self.count_out(level);
+        Some(claimed)
+    }
+
+    fn claim_keyed(
+        &mut self,
+        level: u8,
+        entry: Entry<T>,
+        now: Tick,
+        keys: &mut Keys<T>,
+    ) -> Option<T::Claimed> {
+        let number = entry.item.number();
+        let place = (level, entry.since, number);
+        let released = if !entry.item.is_waiting() {
+            return None;
+        } else if keys.holds(place, now) {
+            self.count_out(level);
+            (None, keys.hold(place, entry.item, now))
+        } else {
+            // A cancellation can still be first: it will count the entry out, and take its key's part.
+            let claimed = entry.item.claim()?;
+            self.count_out(level);
+            (Some(claimed), keys.start(number, now))
+        };
+        self.release(released.1);
+        released.0
     }
 
     /// Returns the level whose turn it is by age, if it is.

@@ -7,6 +7,7 @@
 //! Invariants: `running ≤ limit`, except right after the limit was lowered; what runs is never in a level; every
 //! operation admitted is in exactly one of waiting, running and ended, and the counters add up to it.
 
+mod keyed;
 mod levels;
 mod rules;
 mod slots;
@@ -17,6 +18,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+use self::keyed::Keys;
 pub(crate) use self::levels::Taken;
 use self::levels::{Entry, Levels};
 use self::rules::Rules;
@@ -26,6 +28,7 @@ use crate::body::Ending;
 use crate::cell::Waited;
 use crate::config::QueueConfig;
 use crate::histogram::Histogram;
+use crate::keys::KeyLimits;
 use crate::stats::{Counters, LevelStatus, QueueStatus, Rate};
 
 /// Nanoseconds since the queue was made: half the size of an `Instant`, and 584 years of it.
@@ -67,6 +70,12 @@ pub(crate) trait Waiting: Sized {
     /// Moves it from "between attempts" to "in a level". `false` if a cancellation was first.
     fn end_delay(&self) -> bool;
 
+    /// Whether it has a key.
+    fn is_keyed(&self) -> bool;
+
+    /// Returns its number, which counts upwards in the order of arrival.
+    fn number(&self) -> u64;
+
     /// Whether it has a deadline, that is, an entry among the timers.
     fn has_deadline(&self) -> bool;
 
@@ -85,12 +94,16 @@ pub(crate) trait Waiting: Sized {
 pub(crate) enum Refusal {
     Full,
     Closed,
+    TooManyKeys,
 }
 
 pub(crate) struct State<T: Waiting> {
     epoch: Epoch,
     levels: Levels<T>,
     timers: Timers<T>,
+    /// Operations with a key. There is none until the first comes.
+    keys: Option<Box<Keys<T>>>,
+    key_limits: KeyLimits,
     limit: usize,
     running: usize,
     /// Operations between two attempts.
@@ -116,6 +129,8 @@ impl<T: Waiting> State<T> {
             epoch: Epoch::new(now),
             levels: Levels::new(config.priority_levels, config.ageing.map(nanos)),
             timers: Timers::new(),
+            keys: None,
+            key_limits: config.keys,
             limit: limit.unwrap_or(config.max_concurrent),
             rules,
             running: 0,
@@ -136,12 +151,12 @@ impl<T: Waiting> State<T> {
     }
 
     /// Returns how many more operations may be admitted.
-    pub(crate) const fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.capacity
-            .saturating_sub(self.levels.live() + self.delayed + self.reserved)
+            .saturating_sub(self.levels.live() + self.held() + self.delayed + self.reserved)
     }
 
-    pub(crate) const fn admissible(&self) -> Result<(), Refusal> {
+    pub(crate) fn admissible(&self) -> Result<(), Refusal> {
         if self.closed {
             Err(Refusal::Closed)
         } else if self.room() == 0 {
@@ -201,7 +216,7 @@ impl<T: Waiting> State<T> {
         let ageing = self.levels.is_ageing(now);
         let mut count = 0;
         while count < room {
-            let Some(taken) = self.levels.pop(now, ageing) else {
+            let Some(taken) = self.levels.pop(now, ageing, &mut self.keys) else {
                 break;
             };
             self.waits.record(now.saturating_sub(taken.since));
@@ -223,7 +238,7 @@ impl<T: Waiting> State<T> {
         let now = self.epoch.tick(now);
         let mut count = 0;
         while count < max && self.has_slot() && self.levels.occupied() & ((1 << level) - 1) != 0 {
-            let Some(taken) = self.levels.pop(now, false) else {
+            let Some(taken) = self.levels.pop(now, false, &mut self.keys) else {
                 break;
             };
             self.waits.record(now.saturating_sub(taken.since));
@@ -235,9 +250,14 @@ impl<T: Waiting> State<T> {
     }
 
     /// Puts an operation that was taken but not started back to the head of its level.
-    pub(crate) fn give_back(&mut self, item: T, level: u8, since: Tick) {
+    pub(crate) fn give_back(&mut self, item: T, level: u8, since: Tick, now: Instant) {
         self.running -= 1;
+        let keyed = item.is_keyed().then(|| item.number());
         self.levels.push_front(level, Entry { item, since });
+        if let (Some(number), Some(keys)) = (keyed, &mut self.keys) {
+            let released = keys.unstart(number, self.epoch.tick(now));
+            self.levels.release(released);
+        }
     }
 
     /// Accounts for an operation that ran and has ended. `ran` is in nanoseconds.
@@ -268,6 +288,11 @@ impl<T: Waiting> State<T> {
         self.running -= 1;
         self.counters.retried += 1;
         let now = self.epoch.tick(now);
+        if item.is_keyed()
+            && let Some(keys) = &mut self.keys
+        {
+            self.levels.release(keys.stop(item.number(), now));
+        }
         if delay.is_zero() {
             self.levels.push_back(level, Entry { item, since: now });
         } else {
@@ -303,12 +328,21 @@ impl<T: Waiting> State<T> {
 
     /// Returns when [`tick`](Self::tick) next has something to do.
     pub(crate) fn next_due(&self) -> Option<Tick> {
-        self.timers.next_due()
+        let timers = self.timers.next_due();
+        match &self.keys {
+            None => timers,
+            Some(keys) => [timers, keys.next_due()].into_iter().flatten().min(),
+        }
     }
 
     /// Queues the retries whose delay is over, and hands the operations whose deadline has passed to `expired`.
     pub(crate) fn tick(&mut self, now: Instant, mut expired: impl FnMut(T)) {
         let now = self.epoch.tick(now);
+        if let Some(keys) = &mut self.keys {
+            while let Some(released) = keys.tick(now) {
+                self.levels.release(Some(released));
+            }
+        }
         while let Some(what) = self.timers.pop_due(now) {
             match what {
                 Due::Retry(level, item) => {
@@ -342,11 +376,26 @@ impl<T: Waiting> State<T> {
             }
             seized
         };
-        let queued = self.levels.drain(|item| take(&item, Waited::InLevel));
+        let mut gone = Vec::new();
+        let queued = self.levels.drain(|item| {
+            let seized = take(&item, Waited::InLevel);
+            if seized && item.is_keyed() {
+                gone.push(item.number());
+            }
+            seized
+        });
+        let held = self
+            .keys
+            .as_mut()
+            .map(|keys| keys.drain(|item| take(item, Waited::InLevel)))
+            .unwrap_or_default();
         let mut delayed = 0;
         self.timers.retain_retries(|item| {
             let seized = take(item, Waited::BetweenAttempts);
             delayed += usize::from(seized);
+            if seized && item.is_keyed() {
+                gone.push(item.number());
+            }
             // What another cancellation has is a dead entry: it stays until that cancellation counts it.
             !seized
         });
@@ -354,13 +403,22 @@ impl<T: Waiting> State<T> {
         for _ in 0..with_deadline {
             self.timers.forget();
         }
-        queued + delayed
+        let count = queued + held.len() + delayed;
+        if let Some(keys) = &mut self.keys {
+            for number in held.into_iter().chain(gone) {
+                // What is still held here was not seized: a cancellation has it, and counts it out wherever it is. So
+                // nothing depends on the time; the earliest only leaves more to an alarm.
+                self.levels.release(keys.leave(number, 0).1);
+            }
+        }
+        count
     }
 
     /// Lets go of what cancelled operations have left behind. For the end: they refer to the queue that refers to them.
     pub(crate) fn purge(&mut self) {
         self.levels.drain(|_| false);
         self.timers = Timers::new();
+        self.keys = None;
     }
 
     /// Searches what waits.
@@ -371,6 +429,7 @@ impl<T: Waiting> State<T> {
         self.levels
             .iter()
             .chain(self.timers.retries())
+            .chain(self.held_items())
             .find(|item| is_it(item))
             .cloned()
     }
@@ -400,8 +459,8 @@ impl<T: Waiting> State<T> {
     }
 
     /// Whether nothing waits and nothing runs.
-    pub(crate) const fn is_idle(&self) -> bool {
-        self.running == 0 && self.delayed == 0 && self.levels.live() == 0
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running == 0 && self.delayed == 0 && self.levels.live() == 0 && self.held() == 0
     }
 
     /// Operations in the levels.
@@ -420,17 +479,20 @@ impl<T: Waiting> State<T> {
 
     pub(crate) fn status(&mut self, now: Instant) -> QueueStatus {
         let now = self.epoch.tick(now);
+        let held = self.held_by_level(now);
         let levels = (0..self.levels.count())
             .map(|level| LevelStatus {
-                pending: self.levels.depth(level),
+                pending: self.levels.depth(level) + held[usize::from(level)].pending,
                 oldest_wait: self
                     .levels
                     .oldest(level)
-                    .map(|since| Duration::from_nanos(now.saturating_sub(since))),
+                    .map(|since| Duration::from_nanos(now.saturating_sub(since)))
+                    .max(held[usize::from(level)].oldest_wait),
             })
             .collect::<Vec<_>>();
         QueueStatus {
-            pending: self.levels.live(),
+            pending: self.levels.live() + self.held(),
+            held: self.held(),
             oldest_wait: levels.iter().filter_map(|level| level.oldest_wait).max(),
             levels,
             running: self.running,

@@ -14,6 +14,7 @@ use crate::error::CancelReason;
 #[derive(Clone, Debug)]
 struct Item {
     number: usize,
+    keyed: bool,
     phase: Rc<Cell<Phase>>,
 }
 
@@ -28,6 +29,7 @@ impl Item {
     fn new(number: usize) -> Self {
         Self {
             number,
+            keyed: false,
             phase: Rc::new(Cell::new(Phase::Queued)),
         }
     }
@@ -53,7 +55,7 @@ impl Item {
 
 impl Waiting for Item {
     type Claimed = Self;
-    type Weak = (usize, Weak<Cell<Phase>>);
+    type Weak = (usize, bool, Weak<Cell<Phase>>);
 
     fn claim(self) -> Option<Self> {
         (self.phase.get() == Phase::Queued).then(|| {
@@ -74,22 +76,31 @@ impl Waiting for Item {
         was_delayed
     }
 
+    fn is_keyed(&self) -> bool {
+        self.keyed
+    }
+
+    fn number(&self) -> u64 {
+        self.number as u64
+    }
+
     fn has_deadline(&self) -> bool {
         false
     }
 
     fn downgrade(&self) -> Self::Weak {
-        (self.number, Rc::downgrade(&self.phase))
+        (self.number, self.keyed, Rc::downgrade(&self.phase))
     }
 
-    fn upgrade((number, phase): &Self::Weak) -> Option<Self> {
+    fn upgrade((number, keyed, phase): &Self::Weak) -> Option<Self> {
         Some(Self {
             number: *number,
+            keyed: *keyed,
             phase: phase.upgrade()?,
         })
     }
 
-    fn is_gone((_, phase): &Self::Weak) -> bool {
+    fn is_gone((_, _, phase): &Self::Weak) -> bool {
         phase.strong_count() == 0
     }
 }
@@ -148,7 +159,7 @@ fn what_is_given_back_is_first_again() {
         .collect();
     assert_eq!(take(&mut state, now, 2), [0, 1]);
     for item in items[..2].iter().rev() {
-        state.give_back(item.clone().wait(false), 2, 0);
+        state.give_back(item.clone().wait(false), 2, 0, now);
     }
     assert_eq!(take(&mut state, now, 3), [0, 1, 2]);
 }
@@ -271,10 +282,145 @@ fn room_counts_what_waits_and_what_is_promised() {
     assert_eq!(state.admissible(), Err(Refusal::Closed));
 }
 
+fn push_keyed(state: &mut State<Item>, number: usize, key: &str, level: u8, now: Instant) -> Item {
+    let item = Item {
+        keyed: true,
+        ..Item::new(number)
+    };
+    let since = state.epoch().tick(now);
+    state.enter_key(number as u64, &key.into(), since).unwrap();
+    state.enqueue(item.clone(), level, since);
+    item
+}
+
+fn end_keyed(state: &mut State<Item>, number: usize, now: Instant) {
+    let tick = state.epoch().tick(now);
+    state.settle(Ending::Completed, false, 0);
+    state.settle_key(number as u64, tick);
+}
+
+#[test]
+fn busy_key_lets_others_pass_and_keeps_its_order() {
+    let (mut state, start) = state(&QueueConfig::default().max_concurrent(100));
+    let at = |ms| start + Duration::from_millis(ms);
+    for number in 0..3 {
+        push_keyed(&mut state, number, "a", 2, at(number as u64));
+    }
+    push(&mut state, 3, 2, at(3));
+    push_keyed(&mut state, 4, "b", 2, at(4));
+    assert_eq!(take(&mut state, at(5), 100), [0, 3, 4]);
+    let status = state.status(at(5));
+    assert_eq!(
+        (status.pending, status.held, status.levels[2].pending),
+        (2, 2, 2)
+    );
+    assert_eq!(status.oldest_wait, Some(Duration::from_millis(4)));
+    assert!(!state.can_take());
+
+    // What comes while the key is free does not overtake what waits for it.
+    push(&mut state, 5, 2, at(6));
+    push_keyed(&mut state, 6, "a", 2, at(6));
+    end_keyed(&mut state, 0, at(7));
+    assert_eq!(take(&mut state, at(7), 100), [1, 5]);
+    // Unless it is more urgent.
+    push_keyed(&mut state, 7, "a", 0, at(8));
+    end_keyed(&mut state, 1, at(9));
+    assert_eq!(take(&mut state, at(9), 100), [7]);
+    end_keyed(&mut state, 7, at(9));
+    assert_eq!(take(&mut state, at(9), 100), [2]);
+    end_keyed(&mut state, 2, at(9));
+    assert_eq!(take(&mut state, at(9), 100), [6]);
+}
+
+#[test]
+fn what_is_released_to_its_level_and_cancelled_does_not_keep_its_key() {
+    let (mut state, now) = state(&QueueConfig::default().max_concurrent(1));
+    let items: Vec<_> = (0..3)
+        .map(|number| push_keyed(&mut state, number, "a", 2, now))
+        .collect();
+    assert_eq!(take(&mut state, now, 9), [0]);
+    state.resize(9);
+    assert!(take(&mut state, now, 9).is_empty());
+    end_keyed(&mut state, 0, now);
+    // Number 1 is in its level now, and 2 still waits aside.
+    assert_eq!(state.status(now).held, 1);
+    for number in [1, 2] {
+        let from = items[number].seize().unwrap();
+        state.withdraw_keyed((number as u64, 0), from, 2, CLEARED, false);
+        assert_eq!(state.status(now).pending, 2 - number);
+    }
+    assert!(state.is_idle());
+    assert_eq!(state.keys.as_ref().map(|keys| keys.known()), Some(0));
+}
+
+#[test]
+fn clear_takes_what_waits_aside() {
+    let (mut state, now) = state(&QueueConfig::default());
+    for number in 0..5 {
+        push_keyed(&mut state, number, "a", 2, now);
+    }
+    assert_eq!(take(&mut state, now, 9), [0]);
+    let cleared = state.clear(CLEARED, |item, from| item.seize() == Some(from));
+    assert_eq!((cleared, state.status(now).pending), (4, 0));
+    end_keyed(&mut state, 0, now);
+    assert!(state.is_idle());
+    assert!(take(&mut state, now, 9).is_empty());
+}
+
+#[test]
+fn rate_spaces_the_starts_of_one_key_to_the_nanosecond() {
+    let rate = crate::KeyRate::new(10, Duration::from_secs(1)).burst(3);
+    let limits = KeyLimits::default().max_concurrent(100).rate(rate);
+    let (mut state, start) = state(&QueueConfig::default().max_concurrent(100).keys(limits));
+    for number in 0..6 {
+        push_keyed(&mut state, number, "a", 2, start);
+    }
+    push_keyed(&mut state, 6, "b", 2, start);
+    assert_eq!(take(&mut state, start, 100), [0, 1, 2, 6]);
+    for (number, ms) in [(3, 100), (4, 200), (5, 300)] {
+        let due = start + Duration::from_millis(ms);
+        assert_eq!(state.next_due(), Some(state.epoch().tick(due)));
+        let almost = due - Duration::from_nanos(1);
+        state.tick(almost, |_| ());
+        assert!(take(&mut state, almost, 100).is_empty());
+        state.tick(due, |_| ());
+        assert_eq!(take(&mut state, due, 100), [number]);
+    }
+    assert_eq!(state.next_due(), None);
+    // A start that was given back has not happened.
+    let due = start + Duration::from_millis(400);
+    let item = push_keyed(&mut state, 7, "a", 2, due);
+    assert_eq!(take(&mut state, due, 1), [7]);
+    state.give_back(item.wait(false), 2, state.epoch().tick(due), due);
+    assert_eq!(take(&mut state, due, 1), [7]);
+}
+
+#[test]
+fn keys_are_bounded_and_forgotten() {
+    let rate = crate::KeyRate::new(1, Duration::from_secs(1));
+    let limits = KeyLimits::default().max_keys(2).rate(rate);
+    let (mut state, start) = state(&QueueConfig::default().keys(limits));
+    for (number, key) in ["a", "b"].iter().enumerate() {
+        push_keyed(&mut state, number, key, 2, start);
+    }
+    let late = start + Duration::from_secs(1);
+    let enter = |state: &mut State<Item>, number, now| {
+        let tick = state.epoch().tick(now);
+        state.enter_key(number, &"c".into(), tick)
+    };
+    assert_eq!(enter(&mut state, 9, late), Err(Refusal::TooManyKeys));
+    assert_eq!(take(&mut state, start, 9), [0, 1]);
+    end_keyed(&mut state, 0, start);
+    // Key "a" has no operation, but its rate must be remembered until it would not matter any more.
+    let early = late - Duration::from_nanos(1);
+    assert_eq!(enter(&mut state, 9, early), Err(Refusal::TooManyKeys));
+    assert_eq!(enter(&mut state, 9, late), Ok(()));
+}
+
 /// What can happen to a queue.
 #[derive(Clone, Debug)]
 enum Step {
-    Submit(u8),
+    Submit(u8, Option<u8>),
     Take(usize),
     /// Ends the n-th running operation.
     Complete(usize),
@@ -289,7 +435,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0u8..3).prop_map(Step::Submit),
+        6 => (0u8..3, prop::option::of(0u8..3)).prop_map(|(level, key)| Step::Submit(level, key)),
         4 => (1usize..6).prop_map(Step::Take),
         3 => any::<usize>().prop_map(Step::Complete),
         3 => (any::<usize>(), 0u64..30).prop_map(|(which, ms)| Step::Retry(which, ms)),
@@ -310,8 +456,11 @@ struct Model {
     /// (due, order, level, number)
     delayed: Vec<(u64, u64, u8, usize)>,
     running: Vec<(u8, usize)>,
+    /// The key of each operation, by number.
+    keys: Vec<Option<u8>>,
     arrivals: u64,
     limit: usize,
+    per_key: usize,
     paused: bool,
     ended: u64,
     cancelled: u64,
@@ -326,7 +475,12 @@ impl Model {
     fn take(&mut self, max: usize) -> Vec<usize> {
         let mut taken = Vec::new();
         while !self.paused && taken.len() < max && self.running.len() < self.limit {
-            let Some(next) = self.waiting.iter().min().copied() else {
+            let free = |entry: &&(u8, u64, usize)| {
+                let key = self.keys[entry.2];
+                let same = |running: &&(u8, usize)| self.keys[running.1] == key;
+                key.is_none() || self.running.iter().filter(same).count() < self.per_key
+            };
+            let Some(next) = self.waiting.iter().filter(free).min().copied() else {
                 break;
             };
             self.waiting.retain(|entry| *entry != next);
@@ -349,25 +503,35 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_sequence_agrees_with_a_sorted_list(steps in prop::collection::vec(step(), 1..200)) {
-        let config = QueueConfig::default().max_concurrent(2).priority_levels(3).ageing(None);
+    fn any_sequence_agrees_with_a_sorted_list(
+        steps in prop::collection::vec(step(), 1..200),
+        per_key in 1usize..3,
+    ) {
+        let keys = KeyLimits::default().max_concurrent(per_key);
+        let config = QueueConfig::default().max_concurrent(2).priority_levels(3).ageing(None).keys(keys);
         let (mut state, start) = state(&config);
-        let mut model = Model { limit: 2, ..Model::default() };
+        let mut model = Model { limit: 2, per_key, ..Model::default() };
         let mut items: Vec<Item> = Vec::new();
         let mut ms = 0;
         for step in steps {
+            // No two steps at the same time: what comes back to its place goes there by its time.
+            ms += 1;
             let now = start + Duration::from_millis(ms);
             match step {
-                Step::Submit(level) => {
+                Step::Submit(level, key) => {
                     let number = items.len();
-                    items.push(push(&mut state, number, level, now));
+                    items.push(match key {
+                        Some(key) => push_keyed(&mut state, number, &key.to_string(), level, now),
+                        None => push(&mut state, number, level, now),
+                    });
+                    model.keys.push(key);
                     model.arrive(level, number);
                 }
                 Step::Take(max) => prop_assert_eq!(take(&mut state, now, max), model.take(max)),
                 Step::Complete(which) if !model.running.is_empty() => {
-                    model.running.remove(which % model.running.len());
+                    let (_, number) = model.running.remove(which % model.running.len());
                     model.ended += 1;
-                    state.settle(Ending::Completed, false, 0);
+                    end_keyed(&mut state, number, now);
                 }
                 Step::Retry(which, delay) if !model.running.is_empty() => {
                     let (level, number) = model.running.remove(which % model.running.len());
@@ -389,7 +553,8 @@ proptest! {
                     // What runs or has ended is not for this table to cancel.
                     if let Some(level) = found {
                         let from = items[number].seize().unwrap();
-                        state.withdraw(from, level, CLEARED, false);
+                        let who = (number as u64, state.epoch().tick(now));
+                        state.withdraw_keyed(who, from, level, CLEARED, false);
                         model.waiting.retain(|entry| entry.2 != number);
                         model.delayed.retain(|entry| entry.3 != number);
                         model.cancelled += 1;
