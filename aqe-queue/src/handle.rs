@@ -122,6 +122,20 @@ impl<T: 'static, E: 'static> OperationHandle<T, E> {
         self.set_on_drop(OnDrop::Detach);
     }
 
+    /// Returns what is to be stopped when the handle is dropped, and whether only if it waits.
+    pub(crate) fn end_on_drop(&self) -> Option<(OpRef, bool)> {
+        let header = self.receiver.header();
+        if header.is_taken() || header.is_done() {
+            return None;
+        }
+        let only_waiting = match header.on_drop() {
+            OnDrop::Detach => return None,
+            OnDrop::CancelIfQueued => true,
+            OnDrop::Cancel => false,
+        };
+        Some((self.receiver.op(), only_waiting))
+    }
+
     /// Waits for the end and returns everything that is known about it.
     ///
     /// # Cancel safety
@@ -164,20 +178,9 @@ impl<T: 'static, E: 'static> Unpin for OperationHandle<T, E> {}
 
 impl<T: 'static, E: 'static> Drop for OperationHandle<T, E> {
     fn drop(&mut self) {
-        let header = self.receiver.header();
-        if header.is_taken() || header.is_done() {
-            return;
+        if let Some((op, only_waiting)) = self.end_on_drop() {
+            cell::stop(&op, Stop::Cancel(CancelReason::Dropped), only_waiting);
         }
-        let only_waiting = match header.on_drop() {
-            OnDrop::Detach => return,
-            OnDrop::CancelIfQueued => true,
-            OnDrop::Cancel => false,
-        };
-        cell::stop(
-            &self.receiver.op(),
-            Stop::Cancel(CancelReason::Dropped),
-            only_waiting,
-        );
     }
 }
 

@@ -141,6 +141,7 @@ mod shared;
 mod state;
 pub mod stats;
 mod sync;
+mod unique;
 mod worker;
 
 pub use crate::budget::RetryBudget;
@@ -158,4 +159,5 @@ pub use crate::queue::{AsyncOperationQueue, DrainReport, QueueBuilder};
 pub use crate::retry::{Backoff, Jitter, RetryPolicy};
 pub use crate::scheduling::Scheduling;
 pub use crate::stats::{LevelStatus, Quantiles, QueueStatus, StatusStream};
+pub use crate::unique::{SharedHandle, SubmitUnique, SubmittedUnique, Unique};
 pub use crate::worker::QueueWorker;

@@ -44,6 +44,14 @@ impl<B: Body> Submission<B> {
         }
     }
 
+    pub(crate) const fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub(crate) fn into_source(self) -> B::Source {
+        self.body.into_source()
+    }
+
     pub(crate) fn unknown(mut self, name: Cow<'static, str>, known: Vec<&'static str>) -> Self {
         self.unknown = Some((name, known));
         self

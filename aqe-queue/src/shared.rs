@@ -34,6 +34,7 @@ use crate::named::Registry;
 use crate::seat::{Alarm, Bell, Seat};
 use crate::state::{Epoch, State};
 use crate::stats::QueueStatus;
+use crate::unique::Uniques;
 
 /// Reads tokio's clock, which a test may have paused.
 pub(crate) fn clock() -> Instant {
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) defaults: Defaults,
     pub(crate) hooks: Hooks,
     pub(crate) registry: Registry,
+    pub(crate) uniques: Uniques,
     pub(crate) epoch: Epoch,
     /// Signals that somebody asked for, by operation.
     signals: Mutex<HashMap<u64, CancelSignal>>,
@@ -209,6 +211,7 @@ impl Shared {
             },
             hooks: Hooks::new(observers, config.event_capacity),
             registry,
+            uniques: Uniques::default(),
             epoch: state.epoch(),
             signals: Mutex::new(HashMap::new()),
             quiet: Notify::new(),
