@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::budget::RetryBudget;
 use crate::handle::OnDrop;
 use crate::keys::KeyLimits;
+use crate::priority::Priority;
 use crate::retry::{Backoff, Jitter, RetryPolicy};
 use crate::scheduling::Scheduling;
 
@@ -36,6 +37,9 @@ pub struct QueueConfig {
     pub retry_budget: Option<RetryBudget>,
     /// Which operation is next. By [priority](Scheduling::Priority), unless told otherwise.
     pub scheduling: Scheduling,
+    /// Slots that only operations of a level, or more urgent ones, may use. None by default; see
+    /// [`reserve`](Self::reserve).
+    pub reserved: Vec<(Priority, usize)>,
     /// What operations of one [key](crate::Submission::key) may do together. One at a time by default.
     pub keys: KeyLimits,
     /// How many priority levels there are, 1–64. 5 by default, which are the named ones.
@@ -84,6 +88,7 @@ impl Default for QueueConfig {
             retry_jitter: Jitter::None,
             retry_budget: None,
             scheduling: Scheduling::Priority,
+            reserved: Vec::new(),
             keys: KeyLimits::default(),
             priority_levels: 5,
             ageing: Some(Duration::from_secs(10)),
@@ -138,6 +143,15 @@ impl QueueConfig {
     #[must_use]
     pub const fn scheduling(mut self, scheduling: Scheduling) -> Self {
         self.scheduling = scheduling;
+        self
+    }
+
+    /// Keeps `slots` of the `max_concurrent` for operations of this level and more urgent ones, in addition to what is
+    /// reserved for other levels. Less urgent operations do not start in them even if they stay empty. At least one
+    /// slot must be left for all.
+    #[must_use]
+    pub fn reserve(mut self, priority: Priority, slots: usize) -> Self {
+        self.reserved.push((priority, slots));
         self
     }
 
@@ -205,8 +219,9 @@ impl QueueConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::OutOfRange`] names the first field whose value cannot work, the value and what is possible.
-    pub const fn validate(&self) -> Result<(), ConfigError> {
+    /// [`ConfigError::OutOfRange`] names the first field whose value cannot work, the value and what is possible;
+    /// [`ConfigError::Conflict`] the first that another field contradicts.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         const fn within(
             field: &'static str,
             value: usize,
@@ -241,15 +256,42 @@ impl QueueConfig {
             self.scheduling.validate(self.max_concurrent),
             self.keys.validate(),
         ];
-        let mut index = 0;
-        while index < checks.len() {
-            if let Err(error) = checks[index] {
-                return Err(error);
-            }
-            index += 1;
+        for check in checks {
+            check?;
         }
         if let Some(Duration::ZERO) = self.timeout {
             return Err(ConfigError::ZeroDuration { field: "timeout" });
+        }
+        self.validate_reserved()
+    }
+
+    fn validate_reserved(&self) -> Result<(), ConfigError> {
+        let field = "reserved";
+        let mut all = 0usize;
+        for (priority, slots) in &self.reserved {
+            if let Priority::Level(level) = priority
+                && *level >= self.priority_levels
+            {
+                return Err(ConfigError::OutOfRange {
+                    field,
+                    value: usize::from(*level),
+                    from: 0,
+                    to: usize::from(self.priority_levels - 1),
+                });
+            }
+            all = all.saturating_add(*slots);
+        }
+        if all >= self.max_concurrent && all > 0 {
+            return Err(ConfigError::OutOfRange {
+                field,
+                value: all,
+                from: 0,
+                to: self.max_concurrent - 1,
+            });
+        }
+        if all > 0 && self.scheduling == Scheduling::Fifo {
+            let with = "scheduling";
+            return Err(ConfigError::Conflict { field, with });
         }
         Ok(())
     }
@@ -276,6 +318,14 @@ pub enum ConfigError {
     ZeroDuration {
         /// The field of [`QueueConfig`].
         field: &'static str,
+    },
+    /// Two settings contradict each other: slots cannot be reserved for levels where everything is of one level.
+    #[error("`{field}` means nothing with this `{with}`; leave one of them out")]
+    Conflict {
+        /// The field of [`QueueConfig`] that would have no effect.
+        field: &'static str,
+        /// The field that is why.
+        with: &'static str,
     },
     /// There is no runtime to run the workers on.
     #[error(
@@ -325,6 +375,14 @@ mod tests {
             (base().max_concurrent(0), "max_concurrent"),
             (base().max_concurrent(usize::MAX), "max_concurrent"),
             (base().batch_size(0), "batch_size"),
+            (base().reserve(Priority::High, 10), "reserved"),
+            (base().reserve(Priority::Level(5), 1), "reserved"),
+            (
+                base()
+                    .reserve(Priority::High, 1)
+                    .scheduling(Scheduling::Fifo),
+                "reserved",
+            ),
             (base().priority_levels(0), "priority_levels"),
             (base().priority_levels(65), "priority_levels"),
             (base().capacity(0), "capacity"),

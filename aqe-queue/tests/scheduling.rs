@@ -128,3 +128,32 @@ async fn adaptive_limit_follows_failures_and_the_configured_maximum() {
     queue.resize(7).unwrap();
     assert_eq!(queue.status().max_concurrent, 7);
 }
+
+#[tokio::test(start_paused = true)]
+async fn reserved_slots_stay_empty_for_what_is_urgent() {
+    let config = QueueConfig::default()
+        .max_concurrent(3)
+        .reserve(Priority::High, 1);
+    let queue = AsyncOperationQueue::new(config).unwrap();
+    let submit = |priority| {
+        let operation = queue.future(async {
+            sleep(10 * MS).await;
+            Ok::<_, ()>(())
+        });
+        operation.priority(priority).try_submit().unwrap()
+    };
+    let mut handles = Vec::new();
+    for _ in 0..6 {
+        handles.push(submit(Priority::Low));
+    }
+    sleep(5 * MS).await;
+    let status = queue.status();
+    assert_eq!((status.running, status.pending), (2, 4));
+    let began = tokio::time::Instant::now();
+    submit(Priority::Critical).await.unwrap();
+    assert!(began.elapsed() < 12 * MS);
+    for handle in handles {
+        handle.await.unwrap();
+    }
+    queue.idle().await;
+}

@@ -45,7 +45,8 @@ impl Shared {
                 };
                 let header = done.owned.header();
                 let ran = done.since.map_or(mean, |since| tick.saturating_sub(since));
-                core.state.settle(ending, header.has_deadline(), ran);
+                core.state
+                    .settle(ending, header.level(), header.has_deadline(), ran);
                 if header.is_keyed() {
                     core.state.settle_key(header.id(), tick);
                 }

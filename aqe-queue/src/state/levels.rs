@@ -136,33 +136,36 @@ impl<T: Waiting> Levels<T> {
     }
 
     /// Whether something below the most urgent level has waited long enough to be protected.
-    pub(super) fn is_ageing(&mut self, now: Tick) -> bool {
+    pub(super) fn is_ageing(&mut self, now: Tick, open: u64) -> bool {
         let Some(ageing) = self.ageing else {
             return false;
         };
         // Nothing can be passed over while only one level is occupied.
-        if self.occupied & self.occupied.wrapping_sub(1) == 0 {
+        let occupied = self.occupied & open;
+        if occupied & occupied.wrapping_sub(1) == 0 {
             return false;
         }
-        self.longest_waiting()
+        self.longest_waiting(open)
             .is_some_and(|(_, since)| now.saturating_sub(since) >= ageing)
     }
 
-    /// Takes the next operation. `ageing` is what [`is_ageing`](Self::is_ageing) said. What has a key that is not free goes
+    /// Takes the next operation of the levels in `open`. `ageing` is what [`is_ageing`](Self::is_ageing) said. What has a key that is not free goes
     /// to `keys`.
     pub(super) fn pop(
         &mut self,
         now: Tick,
+        open: u64,
         ageing: bool,
         keys: &mut Option<Box<Keys<T>>>,
     ) -> Option<Taken<T::Claimed>> {
         loop {
-            if self.occupied == 0 {
+            let occupied = self.occupied & open;
+            if occupied == 0 {
                 return None;
             }
-            let top = u8::try_from(self.occupied.trailing_zeros()).ok()?;
+            let top = u8::try_from(occupied.trailing_zeros()).ok()?;
             let protected = if ageing {
-                self.protected(now, top)
+                self.protected(now, open, top)
             } else {
                 None
             };
@@ -170,7 +173,7 @@ impl<T: Waiting> Levels<T> {
             let Some(entry) = self.rings[usize::from(level)].entries.pop_front() else {
                 // A cancellation has claimed the last entry, another pop has dropped it, and the cancellation has not
                 // yet come to count it out. It will; until then there is nothing here.
-                return self.pop_elsewhere(level, now, keys);
+                return self.pop_elsewhere(level, now, open, keys);
             };
             let since = entry.since;
             if let Some(claimed) = self.claim(level, entry, now, keys) {
@@ -194,9 +197,10 @@ impl<T: Waiting> Levels<T> {
         &mut self,
         level: u8,
         now: Tick,
+        open: u64,
         keys: &mut Option<Box<Keys<T>>>,
     ) -> Option<Taken<T::Claimed>> {
-        for level in level + 1..self.count() {
+        for level in (level + 1..self.count()).filter(|level| open & (1 << level) != 0) {
             while let Some(entry) = self.rings[usize::from(level)].entries.pop_front() {
                 let since = entry.since;
                 if let Some(claimed) = self.claim(level, entry, now, keys) {
@@ -255,18 +259,19 @@ impl<T: Waiting> Levels<T> {
     }
 
     /// Returns the level whose turn it is by age, if it is.
-    fn protected(&mut self, now: Tick, top: u8) -> Option<u8> {
+    fn protected(&mut self, now: Tick, open: u64, top: u8) -> Option<u8> {
         let ageing = self.ageing?;
         if self.since_aged + 1 < AGEING_SHARE {
             return None;
         }
-        let (level, since) = self.longest_waiting()?;
+        let (level, since) = self.longest_waiting(open)?;
         (level != top && now.saturating_sub(since) >= ageing).then_some(level)
     }
 
     /// Returns the level below the most urgent occupied one whose head has waited longest.
-    fn longest_waiting(&mut self) -> Option<(u8, Tick)> {
-        let mut rest = self.occupied & self.occupied.wrapping_sub(1);
+    fn longest_waiting(&mut self, open: u64) -> Option<(u8, Tick)> {
+        let occupied = self.occupied & open;
+        let mut rest = occupied & occupied.wrapping_sub(1);
         let mut longest: Option<(u8, Tick)> = None;
         while rest != 0 {
             let level = u8::try_from(rest.trailing_zeros()).ok()?;

@@ -9,6 +9,7 @@
 
 mod keyed;
 mod levels;
+mod reserved;
 mod rules;
 mod slots;
 mod timers;
@@ -189,8 +190,13 @@ impl<T: Waiting> State<T> {
     }
 
     /// Whether [`take`](Self::take) would take anything, cancelled operations aside.
-    pub(crate) const fn can_take(&self) -> bool {
-        self.has_slot() && self.levels.live() > 0
+    pub(crate) fn can_take(&self) -> bool {
+        self.has_slot() && self.levels.occupied() & self.open() != 0
+    }
+
+    /// Returns one bit for each level that may start something, as far as reserved slots go.
+    fn open(&self) -> u64 {
+        self.rules.as_ref().map_or(u64::MAX, |rules| rules.open())
     }
 
     /// Whether an operation that came now could start.
@@ -213,12 +219,17 @@ impl<T: Waiting> State<T> {
             return 0;
         }
         let now = self.epoch.tick(now);
-        let ageing = self.levels.is_ageing(now);
+        let mut open = self.open();
+        let ageing = self.levels.is_ageing(now, open);
         let mut count = 0;
         while count < room {
-            let Some(taken) = self.levels.pop(now, ageing, &mut self.keys) else {
+            let Some(taken) = self.levels.pop(now, open, ageing, &mut self.keys) else {
                 break;
             };
+            if let Some(rules) = &mut self.rules {
+                rules.started(taken.level, self.limit);
+                open = rules.open();
+            }
             self.waits.record(now.saturating_sub(taken.since));
             count += 1;
             out(taken);
@@ -238,9 +249,13 @@ impl<T: Waiting> State<T> {
         let now = self.epoch.tick(now);
         let mut count = 0;
         while count < max && self.has_slot() && self.levels.occupied() & ((1 << level) - 1) != 0 {
-            let Some(taken) = self.levels.pop(now, false, &mut self.keys) else {
+            let open = self.open() & ((1 << level) - 1);
+            let Some(taken) = self.levels.pop(now, open, false, &mut self.keys) else {
                 break;
             };
+            if let Some(rules) = &mut self.rules {
+                rules.started(taken.level, self.limit);
+            }
             self.waits.record(now.saturating_sub(taken.since));
             self.running += 1;
             count += 1;
@@ -252,6 +267,9 @@ impl<T: Waiting> State<T> {
     /// Puts an operation that was taken but not started back to the head of its level.
     pub(crate) fn give_back(&mut self, item: T, level: u8, since: Tick, now: Instant) {
         self.running -= 1;
+        if let Some(rules) = &mut self.rules {
+            rules.left(level, self.limit);
+        }
         let keyed = item.is_keyed().then(|| item.number());
         self.levels.push_front(level, Entry { item, since });
         if let (Some(number), Some(keys)) = (keyed, &mut self.keys) {
@@ -261,9 +279,10 @@ impl<T: Waiting> State<T> {
     }
 
     /// Accounts for an operation that ran and has ended. `ran` is in nanoseconds.
-    pub(crate) fn settle(&mut self, ending: Ending, has_deadline: bool, ran: u64) {
+    pub(crate) fn settle(&mut self, ending: Ending, level: u8, has_deadline: bool, ran: u64) {
         if let Some(rules) = &mut self.rules {
             rules.ended(ending, ran, self.running);
+            rules.left(level, self.limit);
         }
         self.running -= 1;
         self.runs.record(ran);
@@ -274,8 +293,12 @@ impl<T: Waiting> State<T> {
     pub(crate) fn finished(&mut self, count: u64, now: Instant) {
         let now = self.epoch.tick(now);
         self.rate.add(now, count);
-        if let Some(limit) = self.rules.as_mut().and_then(|rules| rules.limit(now)) {
+        if let Some(rules) = &mut self.rules
+            && let Some(limit) = rules.limit(now)
+            && limit != self.limit
+        {
             self.limit = limit;
+            rules.limited(limit);
         }
     }
 
@@ -284,6 +307,7 @@ impl<T: Waiting> State<T> {
     pub(crate) fn retry(&mut self, item: T, level: u8, delay: Duration, now: Instant) {
         if let Some(rules) = &mut self.rules {
             rules.failed(self.running);
+            rules.left(level, self.limit);
         }
         self.running -= 1;
         self.counters.retried += 1;
@@ -439,6 +463,9 @@ impl<T: Waiting> State<T> {
             Some(rules) => rules.resize(limit),
             None => limit,
         };
+        if let Some(rules) = &mut self.rules {
+            rules.limited(self.limit);
+        }
     }
 
     pub(crate) const fn pause(&mut self) -> bool {

@@ -1,6 +1,7 @@
 //! Rules that not every queue has. A queue with none of them does not even allocate this.
 
 use super::Tick;
+use super::reserved::Reserved;
 use crate::body::Ending;
 use crate::config::QueueConfig;
 use crate::limit::Limiter;
@@ -8,6 +9,7 @@ use crate::scheduling::Scheduling;
 
 pub(super) struct Rules {
     limiter: Option<Limiter>,
+    reserved: Option<Reserved>,
 }
 
 impl Rules {
@@ -19,8 +21,35 @@ impl Rules {
             }
             Scheduling::Fifo | Scheduling::Priority => None,
         };
-        let is_used = limiter.is_some();
-        is_used.then(|| Box::new(Self { limiter }))
+        let reserved = Reserved::new(config);
+        let is_used = limiter.is_some() || reserved.is_some();
+        is_used.then(|| Box::new(Self { limiter, reserved }))
+    }
+
+    /// Returns one bit for each level that may start something.
+    pub(super) fn open(&self) -> u64 {
+        self.reserved.as_ref().map_or(u64::MAX, Reserved::open)
+    }
+
+    /// Takes note of an operation that has been given a slot.
+    pub(super) fn started(&mut self, level: u8, limit: usize) {
+        if let Some(reserved) = &mut self.reserved {
+            reserved.start(level, limit);
+        }
+    }
+
+    /// Takes note of a slot that is free again.
+    pub(super) fn left(&mut self, level: u8, limit: usize) {
+        if let Some(reserved) = &mut self.reserved {
+            reserved.end(level, limit);
+        }
+    }
+
+    /// Takes note of another limit.
+    pub(super) fn limited(&mut self, limit: usize) {
+        if let Some(reserved) = &mut self.reserved {
+            reserved.update(limit);
+        }
     }
 
     /// Takes note of an operation that has left its slot for good. `running` counts it still.

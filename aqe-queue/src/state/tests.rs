@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::AGEING_SHARE;
 use crate::error::CancelReason;
+use crate::priority::Priority;
 
 /// What the state machine holds here: a number and a phase that a cancellation can take away.
 #[derive(Clone, Debug)]
@@ -143,9 +144,9 @@ fn limit_is_kept_and_can_be_changed() {
     assert_eq!(take(&mut state, now, 100), [0, 1]);
     assert!(take(&mut state, now, 100).is_empty());
     state.resize(1);
-    state.settle(Ending::Completed, false, 0);
+    state.settle(Ending::Completed, 0, false, 0);
     assert!(take(&mut state, now, 100).is_empty());
-    state.settle(Ending::Completed, false, 0);
+    state.settle(Ending::Completed, 0, false, 0);
     assert_eq!(take(&mut state, now, 100), [2]);
     state.resize(4);
     assert_eq!(take(&mut state, now, 2), [3, 4]);
@@ -282,6 +283,61 @@ fn room_counts_what_waits_and_what_is_promised() {
     assert_eq!(state.admissible(), Err(Refusal::Closed));
 }
 
+#[test]
+fn reserved_slots_are_for_a_level_and_more_urgent_ones() {
+    let config = QueueConfig::default()
+        .max_concurrent(5)
+        .ageing(None)
+        .reserve(Priority::Critical, 1)
+        .reserve(Priority::High, 2);
+    let (mut state, now) = state(&config);
+    for number in 0..4 {
+        push(&mut state, number, 4, now);
+    }
+    assert_eq!(take(&mut state, now, 9), [0, 1]);
+    assert!(!state.can_take());
+    for number in 10..14 {
+        push(&mut state, number, 1, now);
+    }
+    assert!(state.can_take());
+    assert_eq!(take(&mut state, now, 9), [10, 11]);
+    assert!(!state.can_take());
+    push(&mut state, 20, 0, now);
+    assert_eq!(take(&mut state, now, 9), [20]);
+    // A slot that has become free is not for everybody.
+    state.settle(Ending::Completed, 1, false, 0);
+    state.settle(Ending::Completed, 0, false, 0);
+    assert_eq!(take(&mut state, now, 9), [12]);
+    state.settle(Ending::Completed, 4, false, 0);
+    assert_eq!(take(&mut state, now, 9), [13]);
+    state.settle(Ending::Completed, 1, false, 0);
+    state.settle(Ending::Completed, 1, false, 0);
+    assert_eq!(take(&mut state, now, 9), [2]);
+    assert!(!state.can_take());
+    state.resize(6);
+    assert_eq!(take(&mut state, now, 9), [3]);
+}
+
+#[test]
+fn ageing_does_not_open_reserved_slots() {
+    let config = QueueConfig::default()
+        .max_concurrent(2)
+        .reserve(Priority::Critical, 1);
+    let (mut state, start) = state(&config);
+    push(&mut state, 0, 4, start);
+    push(&mut state, 1, 4, start);
+    let old = start + Duration::from_secs(3600);
+    assert_eq!(take(&mut state, old, 9), [0]);
+    for _ in 0..3 * AGEING_SHARE {
+        push(&mut state, 2, 0, old);
+        assert_eq!(take(&mut state, old, 9), [2]);
+        state.settle(Ending::Completed, 0, false, 0);
+    }
+    state.settle(Ending::Completed, 4, false, 0);
+    push(&mut state, 2, 0, old);
+    assert!(take(&mut state, old, 9).contains(&1));
+}
+
 fn push_keyed(state: &mut State<Item>, number: usize, key: &str, level: u8, now: Instant) -> Item {
     let item = Item {
         keyed: true,
@@ -294,8 +350,12 @@ fn push_keyed(state: &mut State<Item>, number: usize, key: &str, level: u8, now:
 }
 
 fn end_keyed(state: &mut State<Item>, number: usize, now: Instant) {
+    end_at(state, number, 0, now);
+}
+
+fn end_at(state: &mut State<Item>, number: usize, level: u8, now: Instant) {
     let tick = state.epoch().tick(now);
-    state.settle(Ending::Completed, false, 0);
+    state.settle(Ending::Completed, level, false, 0);
     state.settle_key(number as u64, tick);
 }
 
@@ -461,6 +521,8 @@ struct Model {
     arrivals: u64,
     limit: usize,
     per_key: usize,
+    /// Slots that only level 0 may use, and that only levels 0 and 1 may use.
+    reserved: [usize; 2],
     paused: bool,
     ended: u64,
     cancelled: u64,
@@ -480,7 +542,15 @@ impl Model {
                 let same = |running: &&(u8, usize)| self.keys[running.1] == key;
                 key.is_none() || self.running.iter().filter(same).count() < self.per_key
             };
-            let Some(next) = self.waiting.iter().filter(free).min().copied() else {
+            // A level may start something if it leaves every slot alone that is reserved for a more urgent one.
+            let open = |entry: &&(u8, u64, usize)| {
+                (0..=entry.0).all(|level| {
+                    let closed: usize = self.reserved.iter().take(usize::from(level)).sum();
+                    let as_low = self.running.iter().filter(|running| running.0 >= level);
+                    as_low.count() < self.limit.saturating_sub(closed).max(1)
+                })
+            };
+            let Some(next) = self.waiting.iter().filter(free).filter(open).min().copied() else {
                 break;
             };
             self.waiting.retain(|entry| *entry != next);
@@ -506,11 +576,13 @@ proptest! {
     fn any_sequence_agrees_with_a_sorted_list(
         steps in prop::collection::vec(step(), 1..200),
         per_key in 1usize..3,
+        reserved in (0usize..3, 0usize..2).prop_map(|(top, next)| [top, next]),
     ) {
         let keys = KeyLimits::default().max_concurrent(per_key);
-        let config = QueueConfig::default().max_concurrent(2).priority_levels(3).ageing(None).keys(keys);
+        let config = QueueConfig::default().max_concurrent(4).priority_levels(3).ageing(None).keys(keys)
+            .reserve(Priority::Level(0), reserved[0]).reserve(Priority::Level(1), reserved[1]);
         let (mut state, start) = state(&config);
-        let mut model = Model { limit: 2, per_key, ..Model::default() };
+        let mut model = Model { limit: 4, per_key, reserved, ..Model::default() };
         let mut items: Vec<Item> = Vec::new();
         let mut ms = 0;
         for step in steps {
@@ -529,9 +601,9 @@ proptest! {
                 }
                 Step::Take(max) => prop_assert_eq!(take(&mut state, now, max), model.take(max)),
                 Step::Complete(which) if !model.running.is_empty() => {
-                    let (_, number) = model.running.remove(which % model.running.len());
+                    let (level, number) = model.running.remove(which % model.running.len());
                     model.ended += 1;
-                    end_keyed(&mut state, number, now);
+                    end_at(&mut state, number, level, now);
                 }
                 Step::Retry(which, delay) if !model.running.is_empty() => {
                     let (level, number) = model.running.remove(which % model.running.len());
