@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use pin_project_lite::pin_project;
 
 use crate::context::AttemptContext;
+use crate::dead_letters::History;
 use crate::error::CancelReason;
 use crate::retry::RetryPolicy;
 
@@ -149,6 +150,8 @@ pub(crate) struct Overrides<E> {
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) retry_if: Option<Predicate<E>>,
     pub(crate) retry_after: Option<RetryAfter<E>>,
+    /// The attempts so far, if the queue has a sink for dead letters.
+    pub(crate) history: History,
 }
 
 /// Says whether an error is worth another attempt.
@@ -177,6 +180,7 @@ impl<E> Default for Overrides<E> {
             retry: None,
             retry_if: None,
             retry_after: None,
+            history: History::default(),
         }
     }
 }

@@ -31,7 +31,8 @@ pub(crate) use self::header::{Header, Stop, Traits, Waited};
 use crate::body::{Body, Ending, Outcome, Overrides};
 use crate::budget::Budget;
 use crate::context::{AttemptContext, CancelSignal};
-use crate::handle::OnDrop;
+use crate::dead_letters::{DeadLetters, Failure, History};
+use crate::handle::{OnDrop, OperationId};
 use crate::retry::RetryPolicy;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::Ordering;
@@ -51,6 +52,10 @@ pub(crate) trait Home: Send + Sync + 'static {
     fn is_stopping(&self) -> bool;
     /// Forgets a signal, firing it first if the attempt did not succeed.
     fn end_signal(&self, id: u64, fire: bool);
+    /// Returns who is to be told of operations that failed for good.
+    fn dead_letters(&self) -> Option<&dyn DeadLetters> {
+        None
+    }
 }
 
 /// The settings that hold where an operation says nothing else.
@@ -59,6 +64,8 @@ pub(crate) struct Defaults {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retry: RetryPolicy,
     pub(crate) budget: Option<Arc<Budget>>,
+    /// Whether the home has a sink for dead letters.
+    pub(crate) keeps_history: bool,
 }
 
 /// What came of polling an operation.
@@ -507,6 +514,10 @@ impl<B: Body, H: Home> OpCell<B, H> {
             }
             Err(error) => error,
         };
+        if defaults.keeps_history {
+            // SAFETY: passed on to the caller.
+            unsafe { self.note(|sink| Failure::of(&error, sink)) };
+        }
         // SAFETY: passed on to the caller.
         let again = unsafe {
             self.with_body(|body, overrides| {
@@ -532,9 +543,65 @@ impl<B: Body, H: Home> OpCell<B, H> {
                 (Outcome::Panicked(message), Ending::Panicked)
             }
         };
+        if defaults.keeps_history {
+            // SAFETY: passed on to the caller.
+            unsafe { self.bury(ending) };
+        }
         // SAFETY: passed on to the caller.
         unsafe { self.end(outcome) };
         Step::Ended(ending)
+    }
+
+    /// Calls `act` with the sink for dead letters and what is known of the attempts, if there is a sink. A panic of the
+    /// sink's ends here.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn with_history(&self, act: impl FnOnce(&dyn DeadLetters, &mut History)) {
+        let Some(sink) = self.home.dead_letters() else {
+            return;
+        };
+        self.stage.with_mut(|stage| {
+            // SAFETY: with the run right nobody else reaches the stage.
+            if let Stage::Live { overrides, .. } = unsafe { &mut *stage } {
+                let overrides = overrides.get_or_insert_with(Box::default);
+                swallow(|| act(sink, &mut overrides.history));
+            }
+        });
+    }
+
+    /// Notes why the present attempt is over.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn note(&self, failure: impl FnOnce(&dyn DeadLetters) -> Failure) {
+        let (number, now) = (self.header.attempts(), crate::shared::clock());
+        // SAFETY: passed on to the caller.
+        unsafe { self.with_history(|sink, history| history.fail(number, failure(sink), now)) }
+    }
+
+    /// Tells of an operation that has failed for good.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn bury(&self, ending: Ending) {
+        let header = &self.header;
+        // SAFETY: passed on to the caller.
+        unsafe {
+            self.with_history(|sink, history| {
+                let id = OperationId::new(header.id());
+                let history = std::mem::take(history);
+                sink.bury(history.into_letter(
+                    id,
+                    header.level(),
+                    ending.into(),
+                    header.attempts(),
+                ));
+            });
+        }
     }
 
     /// Drops the attempt and returns the delay before the next, if there is to be one.
@@ -584,6 +651,11 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
     ) -> (OpRef, Step) {
+        if start && defaults.keeps_history {
+            let now = crate::shared::clock();
+            // SAFETY: passed on to the caller.
+            unsafe { self.with_history(|_, history| history.start(now)) };
+        }
         let polled = {
             let waker = waker_ref(&self);
             let mut cx = Context::from_waker(&waker);
@@ -603,6 +675,13 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
             // SAFETY: passed on to the caller.
             Ok(Poll::Ready(result)) => unsafe { self.judge(result, defaults, chance) },
             Err(message) => {
+                if defaults.keeps_history {
+                    // SAFETY: passed on to the caller.
+                    unsafe {
+                        self.note(|_| Failure::Panicked(message.clone().into()));
+                        self.bury(Ending::Panicked);
+                    }
+                }
                 // SAFETY: passed on to the caller.
                 unsafe { self.end(Outcome::Panicked(message)) };
                 Step::Ended(Ending::Panicked)
@@ -612,6 +691,10 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
     }
 
     unsafe fn time_out(&self, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step {
+        if defaults.keeps_history {
+            // SAFETY: passed on to the caller.
+            unsafe { self.note(|_| Failure::TimedOut) };
+        }
         // SAFETY: passed on to the caller.
         let again = unsafe {
             self.with_body(|body, overrides| {
@@ -632,12 +715,23 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
             ),
             Err(message) => (Outcome::Panicked(message), Ending::Panicked),
         };
+        if defaults.keeps_history {
+            // SAFETY: passed on to the caller.
+            unsafe { self.bury(ending) };
+        }
         // SAFETY: passed on to the caller.
         unsafe { self.end(outcome) };
         Step::Ended(ending)
     }
 
     unsafe fn conclude(&self, stop: Stop) {
+        if stop == Stop::Deadline && self.home.dead_letters().is_some() {
+            // SAFETY: passed on to the caller.
+            unsafe {
+                self.note(|_| Failure::DeadlineExceeded);
+                self.bury(Ending::DeadlineExceeded);
+            }
+        }
         let outcome = match stop {
             Stop::Cancel(reason) => Outcome::Cancelled(reason),
             Stop::Deadline => Outcome::DeadlineExceeded,

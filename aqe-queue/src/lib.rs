@@ -97,6 +97,7 @@
 //! - [`config`]: the settings and their defaults.
 //! - [`named`]: operations that have a name and can travel; their registry.
 //! - [`backend`]: where they wait when they may run in another process; the trait that a remote engine implements.
+//! - [`dead_letters`]: what failed for good, and how.
 //! - [`limit`]: the limit that finds itself.
 //! - [`events`]: what happens, as it happens. [`stats`]: how much of it.
 //! - `conformance` (feature `conformance`): the checks that every backend must pass.
@@ -124,6 +125,7 @@ pub mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod context;
+pub mod dead_letters;
 mod error;
 pub mod events;
 mod handle;

@@ -11,6 +11,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::body::{Body, Once, Repeat};
 use crate::config::{ConfigError, QueueConfig};
 use crate::context::AttemptContext;
+use crate::dead_letters::DeadLetters;
 use crate::error::{CancelReason, OperationError};
 use crate::events::{Event, EventStream, QueueObserver};
 use crate::handle::{OnDrop, OperationId};
@@ -58,6 +59,7 @@ pub struct QueueBuilder {
     config: QueueConfig,
     observers: Vec<Arc<dyn QueueObserver>>,
     registry: Registry,
+    dead_letters: Option<Arc<dyn DeadLetters>>,
     workers: Option<usize>,
 }
 
@@ -71,6 +73,12 @@ impl QueueBuilder {
     /// Sets the handlers of named operations.
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = registry;
+        self
+    }
+
+    /// Sets who is told of operations that failed for good; see [`dead_letters`](crate::dead_letters).
+    pub fn dead_letters(mut self, sink: Arc<dyn DeadLetters>) -> Self {
+        self.dead_letters = Some(sink);
         self
     }
 
@@ -125,6 +133,7 @@ impl QueueBuilder {
             workers,
             self.observers,
             self.registry,
+            self.dead_letters,
         ));
         let tasks = QueueWorker::all(&shared);
         let link = Arc::new(Link {
@@ -146,6 +155,7 @@ impl fmt::Debug for QueueBuilder {
             .field("config", &self.config)
             .field("observers", &self.observers.len())
             .field("registry", &self.registry)
+            .field("has_dead_letters", &self.dead_letters.is_some())
             .field("workers", &self.workers)
             .finish()
     }

@@ -27,6 +27,7 @@ use crate::budget::Budget;
 use crate::cell::{Defaults, OpRef};
 use crate::config::QueueConfig;
 use crate::context::CancelSignal;
+use crate::dead_letters::DeadLetters;
 use crate::error::CancelReason;
 use crate::events::{Event, Hooks, QueueObserver};
 use crate::handle::OperationId;
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) hooks: Hooks,
     pub(crate) registry: Registry,
     pub(crate) uniques: Uniques,
+    pub(crate) dead_letters: Option<Arc<dyn DeadLetters>>,
     pub(crate) epoch: Epoch,
     /// Signals that somebody asked for, by operation.
     signals: Mutex<HashMap<u64, CancelSignal>>,
@@ -188,6 +190,7 @@ impl Shared {
         workers: usize,
         observers: Vec<Arc<dyn QueueObserver>>,
         registry: Registry,
+        dead_letters: Option<Arc<dyn DeadLetters>>,
     ) -> Self {
         let now = clock();
         let state = State::new(&config, now);
@@ -208,10 +211,12 @@ impl Shared {
                 timeout: config.timeout,
                 retry: config.retry_policy(),
                 budget,
+                keeps_history: dead_letters.is_some(),
             },
             hooks: Hooks::new(observers, config.event_capacity),
             registry,
             uniques: Uniques::default(),
+            dead_letters,
             epoch: state.epoch(),
             signals: Mutex::new(HashMap::new()),
             quiet: Notify::new(),

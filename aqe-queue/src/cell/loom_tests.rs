@@ -42,6 +42,7 @@ const DEFAULTS: Defaults = Defaults {
     timeout: None,
     retry: RetryPolicy::none(),
     budget: None,
+    keeps_history: false,
 };
 
 struct Count(AtomicUsize);

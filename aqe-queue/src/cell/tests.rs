@@ -40,6 +40,7 @@ const DEFAULTS: Defaults = Defaults {
     timeout: None,
     retry: RetryPolicy::fixed(1, Duration::ZERO),
     budget: None,
+    keeps_history: false,
 };
 
 struct Count(AtomicUsize);

@@ -8,6 +8,7 @@ use super::{Core, Shared, clock};
 use crate::body::Ending;
 use crate::cell::{self, Home, OpRef, Owned, Run, Stop, Waited};
 use crate::context::CancelSignal;
+use crate::dead_letters::DeadLetters;
 use crate::error::CancelReason;
 use crate::events::Event;
 use crate::handle::OperationId;
@@ -351,6 +352,10 @@ impl Home for Link {
 
     fn end_signal(&self, id: u64, fire: bool) {
         self.shared.end_signal(id, fire);
+    }
+
+    fn dead_letters(&self) -> Option<&dyn DeadLetters> {
+        self.shared.dead_letters.as_deref()
     }
 }
 
