@@ -12,6 +12,7 @@ use crate::keys::KeyLimits;
 use crate::priority::Priority;
 use crate::retry::{Backoff, Jitter, RetryPolicy};
 use crate::scheduling::Scheduling;
+use crate::threshold::ErrorThreshold;
 
 /// The settings of a queue. The defaults fit tens of thousands of short operations that wait for input and output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct QueueConfig {
     pub retry_jitter: Jitter,
     /// How many retries all operations may make together. `None`, the default, sets no limit but each one's policy.
     pub retry_budget: Option<RetryBudget>,
+    /// How many operations may fail before the queue pauses or aborts. `None`, the default, sets no limit.
+    pub error_threshold: Option<ErrorThreshold>,
     /// Which operation is next. By [priority](Scheduling::Priority), unless told otherwise.
     pub scheduling: Scheduling,
     /// Slots that only operations of a level, or more urgent ones, may use. None by default; see
@@ -87,6 +90,7 @@ impl Default for QueueConfig {
             retry_backoff: Backoff::Fixed,
             retry_jitter: Jitter::None,
             retry_budget: None,
+            error_threshold: None,
             scheduling: Scheduling::Priority,
             reserved: Vec::new(),
             keys: KeyLimits::default(),
@@ -136,6 +140,13 @@ impl QueueConfig {
     #[must_use]
     pub fn retry_budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
         self.retry_budget = budget.into();
+        self
+    }
+
+    /// Sets [`error_threshold`](Self::error_threshold).
+    #[must_use]
+    pub fn error_threshold(mut self, threshold: impl Into<Option<ErrorThreshold>>) -> Self {
+        self.error_threshold = threshold.into();
         self
     }
 
@@ -255,6 +266,7 @@ impl QueueConfig {
             },
             self.scheduling.validate(self.max_concurrent),
             self.keys.validate(),
+            self.error_threshold.map_or(Ok(()), |it| it.validate()),
         ];
         for check in checks {
             check?;

@@ -178,6 +178,8 @@ pub enum CancelReason {
     Cleared,
     /// The queue was shut down or dropped, or its workers were.
     Shutdown,
+    /// A [threshold](crate::threshold) was exceeded whose action is to abort.
+    Threshold,
 }
 
 impl fmt::Display for CancelReason {
@@ -187,6 +189,7 @@ impl fmt::Display for CancelReason {
             Self::Dropped => "its handle was dropped",
             Self::Cleared => "the queue was cleared",
             Self::Shutdown => "the queue was shut down",
+            Self::Threshold => "a threshold was exceeded",
         })
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::broadcast;
 use crate::body::Ending;
 use crate::error::CancelReason;
 use crate::handle::OperationId;
+use crate::threshold::{Exceeded, ThresholdAction};
 
 /// Something that happened. The events of one operation come in the order of its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,13 @@ pub enum Event {
         /// How many.
         operations: usize,
     },
+    /// A [threshold](crate::threshold) was exceeded. What it does follows, as events of its own.
+    ThresholdExceeded {
+        /// Which, and by what.
+        exceeded: Exceeded,
+        /// What it does.
+        action: ThresholdAction,
+    },
     /// The queue accepts nothing more and nothing is left in it. This is its last event.
     Drained,
 }
@@ -123,6 +131,8 @@ pub trait QueueObserver: Send + Sync + 'static {
     fn on_retrying(&self, _id: OperationId, _attempt: u32, _delay: Duration) {}
     /// An operation ended.
     fn on_ended(&self, _id: OperationId, _how: EndedAs, _attempts: u32) {}
+    /// A threshold was exceeded.
+    fn on_threshold(&self, _exceeded: Exceeded, _action: ThresholdAction) {}
     /// The queue accepts nothing more and is empty.
     fn on_drained(&self) {}
 }
@@ -242,6 +252,7 @@ fn tell(observer: &dyn QueueObserver, event: &Event) {
         Event::TimedOut { id, attempt } => observer.on_timed_out(id, attempt),
         Event::Retrying { id, attempt, delay } => observer.on_retrying(id, attempt, delay),
         Event::Ended { id, how, attempts } => observer.on_ended(id, how, attempts),
+        Event::ThresholdExceeded { exceeded, action } => observer.on_threshold(exceeded, action),
         Event::Drained => observer.on_drained(),
         Event::Paused | Event::Resumed | Event::Resized { .. } | Event::Cleared { .. } => {}
     }

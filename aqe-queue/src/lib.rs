@@ -98,6 +98,7 @@
 //! - [`named`]: operations that have a name and can travel; their registry.
 //! - [`backend`]: where they wait when they may run in another process; the trait that a remote engine implements.
 //! - [`dead_letters`]: what failed for good, and how.
+//! - [`threshold`]: when there are too many failures, or too much memory is used.
 //! - [`limit`]: the limit that finds itself.
 //! - [`events`]: what happens, as it happens. [`stats`]: how much of it.
 //! - `conformance` (feature `conformance`): the checks that every backend must pass.
@@ -143,6 +144,7 @@ mod shared;
 mod state;
 pub mod stats;
 mod sync;
+pub mod threshold;
 mod unique;
 mod worker;
 
@@ -161,5 +163,6 @@ pub use crate::queue::{AsyncOperationQueue, DrainReport, QueueBuilder};
 pub use crate::retry::{Backoff, Jitter, RetryPolicy};
 pub use crate::scheduling::Scheduling;
 pub use crate::stats::{LevelStatus, Quantiles, QueueStatus, StatusStream};
+pub use crate::threshold::{ErrorLimit, ErrorThreshold, MemoryThreshold, ThresholdAction};
 pub use crate::unique::{SharedHandle, SubmitUnique, SubmittedUnique, Unique};
 pub use crate::worker::QueueWorker;

@@ -19,6 +19,7 @@ use crate::named::{Erased, HandlerError, Named, Operation, Payload, Registry};
 use crate::operation::Submission;
 use crate::shared::{Link, MAX_WORKERS, Shared, clock};
 use crate::stats::{QueueStatus, StatusStream};
+use crate::threshold::{Memory, MemoryThreshold};
 use crate::worker::QueueWorker;
 
 /// A queue of asynchronous operations.
@@ -60,6 +61,7 @@ pub struct QueueBuilder {
     observers: Vec<Arc<dyn QueueObserver>>,
     registry: Registry,
     dead_letters: Option<Arc<dyn DeadLetters>>,
+    memory: Option<Memory>,
     workers: Option<usize>,
 }
 
@@ -79,6 +81,17 @@ impl QueueBuilder {
     /// Sets who is told of operations that failed for good; see [`dead_letters`](crate::dead_letters).
     pub fn dead_letters(mut self, sink: Arc<dyn DeadLetters>) -> Self {
         self.dead_letters = Some(sink);
+        self
+    }
+
+    /// Sets how much memory may be used. `probe` returns how many bytes are, or `None` if it does not know; it is called by
+    /// the task that keeps the time, so it must be quick. A panic in it counts as not knowing.
+    pub fn memory_threshold(
+        mut self,
+        threshold: MemoryThreshold,
+        probe: impl Fn() -> Option<u64> + Send + Sync + 'static,
+    ) -> Self {
+        self.memory = Some(Memory::new(threshold, probe));
         self
     }
 
@@ -134,6 +147,7 @@ impl QueueBuilder {
             self.observers,
             self.registry,
             self.dead_letters,
+            self.memory,
         ));
         let tasks = QueueWorker::all(&shared);
         let link = Arc::new(Link {
@@ -155,6 +169,7 @@ impl fmt::Debug for QueueBuilder {
             .field("config", &self.config)
             .field("observers", &self.observers.len())
             .field("registry", &self.registry)
+            .field("memory", &self.memory)
             .field("has_dead_letters", &self.dead_letters.is_some())
             .field("workers", &self.workers)
             .finish()

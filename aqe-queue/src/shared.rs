@@ -8,6 +8,7 @@
 
 mod endings;
 mod inbox;
+mod thresholds;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -35,6 +36,7 @@ use crate::named::Registry;
 use crate::seat::{Alarm, Bell, Seat};
 use crate::state::{Epoch, State};
 use crate::stats::QueueStatus;
+use crate::threshold::Memory;
 use crate::unique::Uniques;
 
 /// Reads tokio's clock, which a test may have paused.
@@ -65,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) uniques: Uniques,
     pub(crate) dead_letters: Option<Arc<dyn DeadLetters>>,
+    memory: Option<Memory>,
     pub(crate) epoch: Epoch,
     /// Signals that somebody asked for, by operation.
     signals: Mutex<HashMap<u64, CancelSignal>>,
@@ -191,6 +194,7 @@ impl Shared {
         observers: Vec<Arc<dyn QueueObserver>>,
         registry: Registry,
         dead_letters: Option<Arc<dyn DeadLetters>>,
+        memory: Option<Memory>,
     ) -> Self {
         let now = clock();
         let state = State::new(&config, now);
@@ -217,6 +221,7 @@ impl Shared {
             registry,
             uniques: Uniques::default(),
             dead_letters,
+            memory,
             epoch: state.epoch(),
             signals: Mutex::new(HashMap::new()),
             quiet: Notify::new(),

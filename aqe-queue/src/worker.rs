@@ -613,6 +613,7 @@ impl Keeper {
     fn look(&mut self, now: Instant) -> Option<Tick> {
         let shared = &*self.shared;
         let tick = shared.epoch.tick(now);
+        let memory_due = shared.look_at_memory(tick);
         // First raised and then searched for: see `Alarm`.
         shared.alarm.set(Tick::MAX);
         let mut expired = Vec::new();
@@ -642,6 +643,7 @@ impl Keeper {
             self.look_after_workers(now);
             due = due.min(tick.saturating_add(nanos(WATCH)));
         }
+        due = due.min(memory_due);
         self.shared.alarm.set(due);
         Some(due)
     }

@@ -213,6 +213,7 @@ impl Stop {
             Self::Cancel(CancelReason::Cleared) => 3,
             Self::Cancel(CancelReason::Shutdown) => 4,
             Self::Deadline => 5,
+            Self::Cancel(CancelReason::Threshold) => 6,
         };
         number << STOP_SHIFT
     }
@@ -224,6 +225,7 @@ impl Stop {
             3 => Some(Self::Cancel(CancelReason::Cleared)),
             4 => Some(Self::Cancel(CancelReason::Shutdown)),
             5 => Some(Self::Deadline),
+            6 => Some(Self::Cancel(CancelReason::Threshold)),
             _ => None,
         }
     }

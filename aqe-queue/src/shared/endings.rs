@@ -38,7 +38,7 @@ impl Shared {
             budget.deposit(completed as u64);
         }
         let mut leftovers = Leftovers::default();
-        let result = self.with_core(|core| {
+        let (result, tripped) = self.with_core(|core| {
             let tick = self.epoch.tick(now);
             for done in done.iter() {
                 let Next::End(ending) = done.next else {
@@ -59,7 +59,7 @@ impl Shared {
             for retry in retries {
                 core.requeue(retry, now, &mut leftovers);
             }
-            act(core)
+            (act(core), core.state.take_tripped())
         });
         for done in done.drain(..) {
             if let Next::End(ending) = done.next {
@@ -69,6 +69,9 @@ impl Shared {
         self.published(ended);
         if !leftovers.is_empty() {
             self.finish_leftovers(leftovers, now);
+        }
+        if let Some(tripped) = tripped {
+            self.trip(tripped);
         }
         result
     }

@@ -23,6 +23,7 @@ use self::keyed::Keys;
 pub(crate) use self::levels::Taken;
 use self::levels::{Entry, Levels};
 use self::rules::Rules;
+pub(crate) use self::rules::Tripped;
 pub(crate) use self::slots::{Slot, Slots};
 use self::timers::{Due, Timers};
 use crate::body::Ending;
@@ -293,12 +294,17 @@ impl<T: Waiting> State<T> {
     pub(crate) fn finished(&mut self, count: u64, now: Instant) {
         let now = self.epoch.tick(now);
         self.rate.add(now, count);
-        if let Some(rules) = &mut self.rules
-            && let Some(limit) = rules.limit(now)
-            && limit != self.limit
-        {
-            self.limit = limit;
-            rules.limited(limit);
+        if let Some(rules) = &mut self.rules {
+            // Before anything else can start. A queue that drains must come to its end.
+            rules.judge_errors(now, || {
+                !self.closed && !std::mem::replace(&mut self.paused, true)
+            });
+            if let Some(limit) = rules.limit(now)
+                && limit != self.limit
+            {
+                self.limit = limit;
+                rules.limited(limit);
+            }
         }
     }
 
@@ -474,6 +480,11 @@ impl<T: Waiting> State<T> {
 
     pub(crate) const fn resume(&mut self) -> bool {
         std::mem::replace(&mut self.paused, false)
+    }
+
+    /// Returns the threshold that has been exceeded since the last call. The queue is paused already.
+    pub(crate) fn take_tripped(&mut self) -> Option<Tripped> {
+        self.rules.as_mut().and_then(|rules| rules.take_tripped())
     }
 
     /// Refuses everything from now on. Returns whether it did not before.

@@ -6,10 +6,23 @@ use crate::body::Ending;
 use crate::config::QueueConfig;
 use crate::limit::Limiter;
 use crate::scheduling::Scheduling;
+use crate::threshold::{ErrorWindow, Exceeded, ThresholdAction};
 
 pub(super) struct Rules {
     limiter: Option<Limiter>,
     reserved: Option<Reserved>,
+    errors: Option<ErrorWindow>,
+    /// What has been exceeded and not been acted on, and whether the queue was paused before.
+    tripped: Option<Tripped>,
+}
+
+/// A threshold that has been exceeded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tripped {
+    pub(crate) exceeded: Exceeded,
+    pub(crate) action: ThresholdAction,
+    /// Whether the pause is this threshold's own.
+    pub(crate) paused: bool,
 }
 
 impl Rules {
@@ -22,8 +35,16 @@ impl Rules {
             Scheduling::Fifo | Scheduling::Priority => None,
         };
         let reserved = Reserved::new(config);
-        let is_used = limiter.is_some() || reserved.is_some();
-        is_used.then(|| Box::new(Self { limiter, reserved }))
+        let errors = config.error_threshold.map(ErrorWindow::new);
+        let is_used = limiter.is_some() || reserved.is_some() || errors.is_some();
+        is_used.then(|| {
+            Box::new(Self {
+                limiter,
+                reserved,
+                errors,
+                tripped: None,
+            })
+        })
     }
 
     /// Returns one bit for each level that may start something.
@@ -54,6 +75,12 @@ impl Rules {
 
     /// Takes note of an operation that has left its slot for good. `running` counts it still.
     pub(super) fn ended(&mut self, ending: Ending, ran: u64, running: usize) {
+        if let Some(errors) = &mut self.errors {
+            match ending {
+                Ending::Cancelled(_) => {}
+                _ => errors.record(ending != Ending::Completed),
+            }
+        }
         if let Some(limiter) = &mut self.limiter {
             match ending {
                 Ending::Completed => limiter.record(Some(ran), running),
@@ -62,6 +89,21 @@ impl Rules {
                 Ending::DeadlineExceeded | Ending::Cancelled(_) | Ending::Panicked => {}
             }
         }
+    }
+
+    /// Says whether too many operations have failed. `pause` pauses the queue, and returns whether it was not before.
+    pub(super) fn judge_errors(&mut self, now: Tick, pause: impl FnOnce() -> bool) {
+        if let Some((exceeded, action)) = self.errors.as_mut().and_then(|it| it.turn(now)) {
+            self.tripped = Some(Tripped {
+                exceeded,
+                action,
+                paused: pause(),
+            });
+        }
+    }
+
+    pub(super) const fn take_tripped(&mut self) -> Option<Tripped> {
+        self.tripped.take()
     }
 
     /// Takes note of an attempt that has failed and is to be followed by another.
