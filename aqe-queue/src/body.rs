@@ -147,6 +147,8 @@ pub(crate) struct Overrides<E> {
     pub(crate) timeout: Option<Option<Duration>>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) key: Option<Arc<str>>,
+    /// In bytes.
+    pub(crate) weight: u64,
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) retry_if: Option<Predicate<E>>,
     pub(crate) retry_after: Option<RetryAfter<E>>,
@@ -165,6 +167,7 @@ impl<E> Overrides<E> {
         self.timeout.is_none()
             && self.deadline.is_none()
             && self.key.is_none()
+            && self.weight == 0
             && self.retry.is_none()
             && self.retry_if.is_none()
             && self.retry_after.is_none()
@@ -177,6 +180,7 @@ impl<E> Default for Overrides<E> {
             timeout: None,
             deadline: None,
             key: None,
+            weight: 0,
             retry: None,
             retry_if: None,
             retry_after: None,
@@ -204,6 +208,7 @@ pub(crate) enum Outcome<T, E> {
     DeadlineExceeded,
     Cancelled(CancelReason),
     Panicked(Box<str>),
+    Shed,
 }
 
 /// How an operation ended, for the accounts.
@@ -215,4 +220,5 @@ pub(crate) enum Ending {
     DeadlineExceeded,
     Cancelled(CancelReason),
     Panicked,
+    Shed,
 }

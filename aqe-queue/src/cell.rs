@@ -5,7 +5,7 @@
 //! again. After [`Owned::publish`] the right belongs to the one [`Receiver`]. The waker's slot is the receiver's while
 //! `WAITER` is clear, and the publisher's from the moment it saw `WAITER` set and the phase not yet done.
 //!
-//! This is the only file of the crate with `unsafe` in it; loom explores its hand-overs (see the tests).
+//! Apart from one lifetime in `scope`, this is the only file of the crate with `unsafe` in it; loom explores its hand-overs (see the tests).
 
 mod header;
 #[cfg(all(loom, test))]
@@ -46,6 +46,10 @@ pub(crate) trait Home: Send + Sync + 'static {
     fn schedule(&self, op: OpRef);
     /// Accounts for a waiting operation that has been cancelled, and publishes its outcome.
     fn withdrawn(&self, op: Owned, from: Waited, ending: Ending);
+    /// Moves a waiting operation to another level. `false` if it does not wait, or there is no such level.
+    fn set_level(&self, op: &OpRef, level: u8) -> bool;
+    /// Returns how many levels there are.
+    fn levels(&self) -> u8;
     /// Returns the cancellation signal of the operation's present attempt.
     fn signal(&self, op: &OpRef) -> CancelSignal;
     /// Whether all running operations have been asked to end.
@@ -150,7 +154,10 @@ impl Owned {
         let claimed = op
             .header()
             .update(|state| (state & PHASE == QUEUED).then_some(state | RUNNING));
-        claimed.is_ok().then_some(Self(op))
+        claimed.ok()?;
+        // It is in no level any more and not yet with a worker.
+        op.header().leave_home();
+        Some(Self(op))
     }
 
     /// Takes a woken operation out of a ready list.
@@ -401,7 +408,11 @@ impl<S: 'static, T: 'static, E: 'static, H: 'static> Fresh<S, T, E, H> {
         B: Body<Source = S, Value = T, Error = E>,
         H: Home,
     {
-        let traits = Traits::new(overrides.deadline.is_some(), overrides.key.is_some());
+        let traits = Traits::new(
+            overrides.deadline.is_some(),
+            overrides.key.is_some(),
+            overrides.weight > 0,
+        );
         let header = Header::new(level, traits, on_drop);
         let overrides = (!overrides.is_empty()).then(|| Box::new(overrides));
         Self(Arc::new(OpCell {
@@ -735,6 +746,7 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
         let outcome = match stop {
             Stop::Cancel(reason) => Outcome::Cancelled(reason),
             Stop::Deadline => Outcome::DeadlineExceeded,
+            Stop::Shed => Outcome::Shed,
         };
         // SAFETY: passed on to the caller.
         unsafe { self.end(outcome) }

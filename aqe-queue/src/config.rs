@@ -58,6 +58,17 @@ pub struct QueueConfig {
     /// small operations, and at 1 ms each and ten at a time a backlog of ten seconds. Operations that
     /// come back for a retry are never refused, so up to `max_concurrent` more can wait for a moment.
     pub capacity: usize,
+    /// How many bytes the operations may stand for that have been accepted and have not ended, running ones
+    /// included, as far as they [say](crate::Submission::weight); those that do not are bounded by `capacity` alone.
+    /// `None`, the default, is without bound.
+    pub capacity_bytes: Option<u64>,
+    /// What happens to an operation that comes when the queue is full, by count or by bytes. It waits by default.
+    pub overflow: Overflow,
+    /// How long one poll of an operation may keep its worker before a warning is given
+    /// ([`Event::Blocked`](crate::Event::Blocked)); `None` for ever. 100 ms by default. With several workers it is
+    /// noticed while the poll goes on, to within some milliseconds. With one it is noticed afterwards; if a batch as a
+    /// whole took that long and no single poll is known to have, then the next one that does is.
+    pub blocking: Option<Duration>,
     /// What dropping a handle does to its operation, unless the operation says otherwise. By default the operation
     /// is cancelled while it has not started and runs to its end once it has.
     pub on_drop: OnDrop,
@@ -65,6 +76,25 @@ pub struct QueueConfig {
     pub event_capacity: usize,
     /// The seed of the jitter; `None` takes one from the system. A fixed seed makes delays repeatable in tests.
     pub seed: Option<u64>,
+}
+
+/// What happens to an operation that comes when the queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// [`submit`](crate::Submission::submit) waits for room; [`try_submit`](crate::Submission::try_submit) hands the
+    /// operation back.
+    #[default]
+    Wait,
+    /// Both hand it back. [`run_all`](crate::AsyncOperationQueue::run_all) waits even so.
+    Reject,
+    /// Operations of less urgent levels are dropped from the queue to make room: of the least urgent level first, and
+    /// in a level those that came last. Their handles give [`OperationError::Shed`](crate::OperationError::Shed).
+    /// What waits aside for its [key](crate::Submission::key) is dropped like the rest; what runs, and what waits for
+    /// another attempt, is not touched. If there is not enough to drop, nothing is
+    /// dropped, and it is as with `Wait`: with [`Scheduling::Fifo`] always, since there is one level for all. The
+    /// newcomer passes submitters that wait, since they lose no room by it.
+    ShedLowest,
 }
 
 /// How many times [`QueueConfig::batch_size`] a batch may grow to while operations finish at once.
@@ -97,6 +127,9 @@ impl Default for QueueConfig {
             priority_levels: 5,
             ageing: Some(Duration::from_secs(10)),
             capacity: 100_000,
+            capacity_bytes: None,
+            overflow: Overflow::Wait,
+            blocking: Some(Duration::from_millis(100)),
             on_drop: OnDrop::CancelIfQueued,
             event_capacity: 1_024,
             seed: None,
@@ -194,6 +227,27 @@ impl QueueConfig {
         self
     }
 
+    /// Sets [`capacity_bytes`](Self::capacity_bytes).
+    #[must_use]
+    pub fn capacity_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.capacity_bytes = bytes.into();
+        self
+    }
+
+    /// Sets [`overflow`](Self::overflow).
+    #[must_use]
+    pub const fn overflow(mut self, policy: Overflow) -> Self {
+        self.overflow = policy;
+        self
+    }
+
+    /// Sets [`blocking`](Self::blocking).
+    #[must_use]
+    pub fn blocking(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.blocking = limit.into();
+        self
+    }
+
     /// Sets [`on_drop`](Self::on_drop).
     #[must_use]
     pub const fn on_drop(mut self, policy: OnDrop) -> Self {
@@ -271,6 +325,9 @@ impl QueueConfig {
         for check in checks {
             check?;
         }
+        if let Some(0) = self.capacity_bytes {
+            return within("capacity_bytes", 0, 1, usize::MAX);
+        }
         if let Some(Duration::ZERO) = self.timeout {
             return Err(ConfigError::ZeroDuration { field: "timeout" });
         }
@@ -313,6 +370,12 @@ impl QueueConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
+    /// The system did not start a thread for the queue.
+    #[error("no thread could be started for the queue: {kind}")]
+    NoThread {
+        /// What the system said.
+        kind: std::io::ErrorKind,
+    },
     /// A number is too small or too large.
     #[error("`{field}` is {value}; it must be {from} to {to}")]
     OutOfRange {

@@ -5,12 +5,16 @@ use std::fmt;
 use std::time::Duration;
 
 /// Why an operation was not accepted. Every variant hands the operation back.
-#[derive(thiserror::Error)]
+#[derive(thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubmitError<T> {
     /// As many operations wait as the queue may hold. Try later, or use `submit`, which waits for room.
     #[error("queue is full")]
     Full(T),
+    /// Nothing is accepted for the time being: see
+    /// [`pause_admission`](crate::AsyncOperationQueue::pause_admission). Try later, or use `submit`, which waits.
+    #[error("queue accepts nothing while its admission is paused")]
+    Paused(T),
     /// The queue is draining or shut down and will accept nothing more.
     #[error("queue is closed")]
     Closed(T),
@@ -27,6 +31,16 @@ pub enum SubmitError<T> {
     /// The queue knows as many [keys](crate::KeyLimits::max_keys) as it may, and this operation's is not one of them.
     #[error("queue knows too many keys")]
     TooManyKeys(T),
+    /// The operation alone is heavier than everything that the queue may hold.
+    #[error("operation of {weight} bytes will never fit into a queue of {capacity} bytes")]
+    TooHeavy {
+        /// The operation, handed back.
+        operation: T,
+        /// Its weight, in bytes.
+        weight: u64,
+        /// What the queue may hold, in bytes.
+        capacity: u64,
+    },
     /// No handler is registered for a named operation.
     #[error("no handler is registered for operation `{name}`; registered are: {}", list(.known))]
     Unknown {
@@ -44,9 +58,11 @@ impl<T> SubmitError<T> {
     pub fn into_operation(self) -> T {
         match self {
             Self::Full(operation)
+            | Self::Paused(operation)
             | Self::Closed(operation)
             | Self::TooManyKeys(operation)
             | Self::NoSuchLevel { operation, .. }
+            | Self::TooHeavy { operation, .. }
             | Self::Unknown { operation, .. } => operation,
         }
     }
@@ -55,6 +71,7 @@ impl<T> SubmitError<T> {
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> SubmitError<U> {
         match self {
             Self::Full(operation) => SubmitError::Full(change(operation)),
+            Self::Paused(operation) => SubmitError::Paused(change(operation)),
             Self::Closed(operation) => SubmitError::Closed(change(operation)),
             Self::TooManyKeys(operation) => SubmitError::TooManyKeys(change(operation)),
             Self::NoSuchLevel {
@@ -65,6 +82,15 @@ impl<T> SubmitError<T> {
                 operation: change(operation),
                 level,
                 levels,
+            },
+            Self::TooHeavy {
+                operation,
+                weight,
+                capacity,
+            } => SubmitError::TooHeavy {
+                operation: change(operation),
+                weight,
+                capacity,
             },
             Self::Unknown {
                 operation,
@@ -84,12 +110,20 @@ impl<T> fmt::Debug for SubmitError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.write_str("Full(..)"),
+            Self::Paused(_) => f.write_str("Paused(..)"),
             Self::Closed(_) => f.write_str("Closed(..)"),
             Self::TooManyKeys(_) => f.write_str("TooManyKeys(..)"),
             Self::NoSuchLevel { level, levels, .. } => f
                 .debug_struct("NoSuchLevel")
                 .field("level", level)
                 .field("levels", levels)
+                .finish_non_exhaustive(),
+            Self::TooHeavy {
+                weight, capacity, ..
+            } => f
+                .debug_struct("TooHeavy")
+                .field("weight", weight)
+                .field("capacity", capacity)
                 .finish_non_exhaustive(),
             Self::Unknown { name, known, .. } => f
                 .debug_struct("Unknown")
@@ -143,6 +177,21 @@ pub enum OperationError<E> {
         /// Attempts that were started; 0 if it was cancelled in the queue.
         attempts: u32,
     },
+    /// The queue was full and the operation was dropped from it to make room for a more urgent one; see
+    /// [`Overflow::ShedLowest`](crate::config::Overflow::ShedLowest).
+    #[error("shed to make room for a more urgent operation")]
+    Shed {
+        /// Attempts that were started.
+        attempts: u32,
+    },
+    /// The queue would not have the operation, which was never queued: for example, its level does not exist. Only
+    /// [`run`](crate::AsyncOperationQueue::run) and [`run_all`](crate::AsyncOperationQueue::run_all) say so here;
+    /// elsewhere it is a [`SubmitError`].
+    #[error("never accepted: {reason}")]
+    Refused {
+        /// What the [`SubmitError`] said.
+        reason: String,
+    },
     /// The operation panicked. A panic is a defect, so it is never retried.
     #[error("panicked: {message}")]
     Panicked {
@@ -161,7 +210,9 @@ impl<E> OperationError<E> {
             | Self::TimedOut { attempts, .. }
             | Self::DeadlineExceeded { attempts }
             | Self::Cancelled { attempts, .. }
+            | Self::Shed { attempts }
             | Self::Panicked { attempts, .. } => *attempts,
+            Self::Refused { .. } => 0,
         }
     }
 }

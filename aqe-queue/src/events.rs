@@ -64,6 +64,10 @@ pub enum Event {
     Paused,
     /// Starting operations was resumed.
     Resumed,
+    /// Accepting operations was paused.
+    AdmissionPaused,
+    /// Accepting operations was resumed.
+    AdmissionResumed,
     /// The limit of concurrent operations was changed.
     Resized {
         /// The new limit.
@@ -80,6 +84,25 @@ pub enum Event {
         exceeded: Exceeded,
         /// What it does.
         action: ThresholdAction,
+    },
+    /// A poll of an operation kept its worker longer than [`blocking`](crate::QueueConfig::blocking). Told once in the
+    /// life of a queue; [`QueueStatus::blocking_polls`](crate::QueueStatus::blocking_polls) counts them all.
+    Blocked {
+        /// The worker; 0 is the first.
+        worker: usize,
+        /// The operation that was being polled.
+        id: OperationId,
+        /// For how long, at least. The poll may go on.
+        lasted: Duration,
+    },
+    /// The system did not bind a dedicated thread to its CPU. The thread runs unbound.
+    NotPinned {
+        /// The worker; 0 is the first.
+        worker: usize,
+        /// The CPU that was asked for.
+        cpu: usize,
+        /// What the system said.
+        reason: String,
     },
     /// The queue accepts nothing more and nothing is left in it. This is its last event.
     Drained,
@@ -101,6 +124,8 @@ pub enum EndedAs {
     Cancelled(CancelReason),
     /// It panicked.
     Panicked,
+    /// It was dropped from the queue to make room for a more urgent one.
+    Shed,
 }
 
 impl From<Ending> for EndedAs {
@@ -112,6 +137,7 @@ impl From<Ending> for EndedAs {
             Ending::DeadlineExceeded => Self::DeadlineExceeded,
             Ending::Cancelled(reason) => Self::Cancelled(reason),
             Ending::Panicked => Self::Panicked,
+            Ending::Shed => Self::Shed,
         }
     }
 }
@@ -133,6 +159,10 @@ pub trait QueueObserver: Send + Sync + 'static {
     fn on_ended(&self, _id: OperationId, _how: EndedAs, _attempts: u32) {}
     /// A threshold was exceeded.
     fn on_threshold(&self, _exceeded: Exceeded, _action: ThresholdAction) {}
+    /// A poll of an operation kept its worker for too long; told once. See [`Event::Blocked`].
+    fn on_blocked(&self, _worker: usize, _id: OperationId, _lasted: Duration) {}
+    /// A dedicated thread was not bound to its CPU. Told while the queue is built.
+    fn on_not_pinned(&self, _worker: usize, _cpu: usize, _reason: &str) {}
     /// The queue accepts nothing more and is empty.
     fn on_drained(&self) {}
 }
@@ -253,8 +283,19 @@ fn tell(observer: &dyn QueueObserver, event: &Event) {
         Event::Retrying { id, attempt, delay } => observer.on_retrying(id, attempt, delay),
         Event::Ended { id, how, attempts } => observer.on_ended(id, how, attempts),
         Event::ThresholdExceeded { exceeded, action } => observer.on_threshold(exceeded, action),
+        Event::Blocked { worker, id, lasted } => observer.on_blocked(worker, id, lasted),
+        Event::NotPinned {
+            worker,
+            cpu,
+            ref reason,
+        } => observer.on_not_pinned(worker, cpu, reason),
         Event::Drained => observer.on_drained(),
-        Event::Paused | Event::Resumed | Event::Resized { .. } | Event::Cleared { .. } => {}
+        Event::Paused
+        | Event::Resumed
+        | Event::AdmissionPaused
+        | Event::AdmissionResumed
+        | Event::Resized { .. }
+        | Event::Cleared { .. } => {}
     }
 }
 

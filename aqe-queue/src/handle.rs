@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use crate::body::Outcome;
 use crate::cell::{self, OpRef, Receiver, Stop};
-use crate::error::{CancelReason, OperationError};
+use crate::error::{CancelReason, OperationError, SubmitError};
+use crate::priority::Priority;
 
 /// Names an operation within its queue. Ids count upwards in the order of submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,6 +113,26 @@ impl<T: 'static, E: 'static> OperationHandle<T, E> {
         }
     }
 
+    /// Changes the operation's urgency, in constant time however long the queue is.
+    ///
+    /// One that is queued goes to the end of its new level, with the time it has waited; one between two attempts goes
+    /// there when its delay is over. Returns `false`, and changes nothing, if the operation runs, has been taken by a
+    /// worker, or is over. The level that it has already changes nothing either, and is `true`.
+    ///
+    /// One that waits aside for its [key](crate::Submission::key) is moved as well; among those that wait for the same key
+    /// in the same level, the one that has waited longest is first. A queue whose
+    /// [`Scheduling`](crate::Scheduling) is [`Fifo`](crate::Scheduling::Fifo) has one level for all and always
+    /// returns `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::NoSuchLevel`] if the queue has fewer levels than the number asked for.
+    pub fn set_priority(&self, priority: Priority) -> Result<bool, SubmitError<()>> {
+        let op = self.receiver.op();
+        let level = priority.level_in(op.home().levels())?;
+        Ok(op.home().set_level(&op, level))
+    }
+
     /// Changes what dropping the handle does.
     pub fn set_on_drop(&mut self, policy: OnDrop) {
         self.receiver.header().set_on_drop(policy);
@@ -165,6 +186,7 @@ impl<T: 'static, E: 'static> Future for OperationHandle<T, E> {
             Outcome::TimedOut(timeout) => Err(OperationError::TimedOut { timeout, attempts }),
             Outcome::DeadlineExceeded => Err(OperationError::DeadlineExceeded { attempts }),
             Outcome::Cancelled(reason) => Err(OperationError::Cancelled { reason, attempts }),
+            Outcome::Shed => Err(OperationError::Shed { attempts }),
             Outcome::Panicked(message) => Err(OperationError::Panicked {
                 message: message.into(),
                 attempts,

@@ -58,14 +58,14 @@
 //!
 //! | Word | Meaning |
 //! | --- | --- |
-//! | operation | A closure that makes a future for each attempt ([`operation`](AsyncOperationQueue::operation)), a future that runs once ([`future`](AsyncOperationQueue::future), [`run`](AsyncOperationQueue::run)), or data with a registered handler ([`submit`](AsyncOperationQueue::submit)). |
+//! | operation | A closure that makes a future for each attempt ([`operation`](AsyncOperationQueue::operation)), a future that runs once ([`future`](AsyncOperationQueue::future), [`run`](AsyncOperationQueue::run)), or data with a registered handler ([`submit`](AsyncOperationQueue::submit)). Many at a time make a stream of results ([`run_all`](AsyncOperationQueue::run_all)). |
 //! | level | How urgent it is: 0 is the most urgent. [`Priority`] names the first five. A more urgent operation starts before a less urgent one; within a level the first in is the first out. |
 //! | ageing | After [`ageing`](QueueConfig::ageing), one start in [`AGEING_SHARE`](config::AGEING_SHARE) goes to the operation that has waited longest, so the wait of the lowest level is bounded. |
 //! | attempt | One run of an operation, counted from 1. `retry_attempts` are those *after* the first. A waiting retry holds no slot; when its delay is over it queues at the end of its level. |
 //! | slot | The right to run. There are `max_concurrent`; an attempt that times out is dropped *before* its slot is used again and before its handle says so. |
 //! | timeout | A [`Duration`](std::time::Duration) for each attempt, from the moment in which it first waits for something. |
 //! | deadline | An [`Instant`](std::time::Instant) for the operation as a whole, wherever it is. |
-//! | capacity | How many operations may wait, queued or between attempts. A full queue makes [`submit`](Submission::submit) wait and [`try_submit`](Submission::try_submit) hand the operation back. |
+//! | capacity | How many operations may wait, queued or between attempts. Their bytes can be bounded as well ([`capacity_bytes`](QueueConfig::capacity_bytes)). A full queue makes [`submit`](Submission::submit) wait and [`try_submit`](Submission::try_submit) hand the operation back. |
 //! | idle | Nothing queued, running or between attempts, and every outcome visible. |
 //!
 //! # Endings
@@ -78,7 +78,9 @@
 //! | the handle is dropped | as [`OnDrop`] says: cancelled, cancelled unless it runs (the default), or left alone |
 //! | [`cancel`](OperationHandle::cancel) | is dropped at once if it waits, else when its present poll is over |
 //! | [`clear`](AsyncOperationQueue::clear) | is cancelled if it waits |
+//! | a more urgent one finds the queue full | is dropped if that is the queue's [policy](config::Overflow), and its level is the least urgent |
 //! | [`pause`](AsyncOperationQueue::pause) | runs on if it runs, and waits if it waits |
+//! | [`pause_admission`](AsyncOperationQueue::pause_admission) | is not touched; new ones wait outside |
 //! | [`drain`](AsyncOperationQueue::drain) | runs to its end, retries included |
 //! | [`shutdown`](AsyncOperationQueue::shutdown) | is cancelled if it waits; else it is [told](AttemptContext::cancelled), has a grace time, and is dropped |
 //! | the last queue handle is dropped | is cancelled if it waits, and runs on if it runs |
@@ -90,7 +92,8 @@
 //! A few worker tasks, one for each thread of the runtime, take batches of operations and poll them in place: there is no task, channel
 //! or timer for each operation, but one allocation. A further task keeps the time for all. Where nobody else may
 //! spawn, [`QueueBuilder::pair`] hands these tasks back. All time is tokio's, so a test with paused time plays
-//! hours at once.
+//! hours at once. With [`QueueBuilder::threads`] the workers have threads of their own, which can be
+//! [pinned](QueueBuilder::pin).
 //!
 //! # Modules
 //!
@@ -106,6 +109,7 @@
 //! # Features
 //!
 //! - `conformance`: the module of that name. Off by default.
+//! - `tower`: `AsyncOperationQueue::service`, the queue as a `tower_service::Service`. Off by default.
 //!
 //! # Limits
 //!
@@ -138,12 +142,17 @@ mod operation;
 mod priority;
 mod queue;
 mod retry;
+mod run_all;
 mod scheduling;
+mod scope;
 mod seat;
+#[cfg(feature = "tower")]
+mod service;
 mod shared;
 mod state;
 pub mod stats;
 mod sync;
+mod threads;
 pub mod threshold;
 mod unique;
 mod worker;
@@ -161,7 +170,11 @@ pub use crate::operation::{Submission, Submit, Submitted};
 pub use crate::priority::Priority;
 pub use crate::queue::{AsyncOperationQueue, DrainReport, QueueBuilder};
 pub use crate::retry::{Backoff, Jitter, RetryPolicy};
+pub use crate::run_all::{IntoSubmission, RunAll, RunAllOrdered, WINDOW_FACTOR};
 pub use crate::scheduling::Scheduling;
+pub use crate::scope::{Scope, ScopedHandle};
+#[cfg(feature = "tower")]
+pub use crate::service::{QueueService, ServiceFuture};
 pub use crate::stats::{LevelStatus, Quantiles, QueueStatus, StatusStream};
 pub use crate::threshold::{ErrorLimit, ErrorThreshold, MemoryThreshold, ThresholdAction};
 pub use crate::unique::{SharedHandle, SubmitUnique, SubmittedUnique, Unique};

@@ -5,11 +5,12 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::body::{Body, Overrides};
 use crate::cell::{Fresh, OpRef};
+use crate::config::Overflow;
 use crate::error::SubmitError;
 use crate::handle::{OnDrop, OperationHandle};
 use crate::priority::Priority;
@@ -103,6 +104,13 @@ impl<B: Body> Submission<B> {
         self
     }
 
+    /// Says how many bytes the operation stands for, from now until it ends; 0 otherwise. They count towards
+    /// [`QueueConfig::capacity_bytes`](crate::QueueConfig::capacity_bytes).
+    pub const fn weight(mut self, bytes: u64) -> Self {
+        self.overrides.weight = bytes;
+        self
+    }
+
     /// Sets how often and after which delays failed and timed-out attempts are repeated.
     pub const fn retry(mut self, policy: RetryPolicy) -> Self {
         self.overrides.retry = Some(policy);
@@ -152,22 +160,25 @@ impl<B: Body> Submission<B> {
     ///
     /// # Errors
     ///
-    /// [`SubmitError::Full`], [`SubmitError::Closed`], [`SubmitError::NoSuchLevel`] and, for operations with a key,
-    /// [`SubmitError::TooManyKeys`]; for named operations, [`SubmitError::Unknown`]. All of them hand the operation back.
+    /// [`SubmitError::Full`], [`SubmitError::Paused`], [`SubmitError::Closed`], [`SubmitError::TooHeavy`],
+    /// [`SubmitError::NoSuchLevel`] and, for operations with a key, [`SubmitError::TooManyKeys`]; for named operations,
+    /// [`SubmitError::Unknown`]. All of them hand the operation back.
     pub fn try_submit(self) -> Submitted<B::Source, B::Value, B::Error> {
         let pending = self.check()?;
-        match pending.shared().push(pending.fresh.op(), &pending.terms) {
+        match pending.push() {
             Ok(()) => Ok(pending.into_handle()),
             Err((refusal, op)) => Err(pending.refused(refusal, op)),
         }
     }
 
-    /// Queues the operation, waiting for room if the queue is full. Those who wait are served in the order in which
+    /// Queues the operation, waiting for room if the queue is full, and for
+    /// [`resume_admission`](crate::AsyncOperationQueue::resume_admission) if it lets nobody in. Those who wait are served in the order in which
     /// they came.
     ///
     /// # Errors
     ///
-    /// As [`try_submit`](Self::try_submit), except that it is never full.
+    /// As [`try_submit`](Self::try_submit), except that it is never paused, and full only if that is the queue's
+    /// [`overflow`](crate::QueueConfig::overflow) policy.
     ///
     /// # Cancel safety
     ///
@@ -183,12 +194,23 @@ impl<B: Body> Submission<B> {
         }
     }
 
-    fn check(self) -> Checked<B> {
+    /// Checks everything but whether there is room.
+    pub(crate) fn check(self) -> Checked<B> {
         if let Some((name, known)) = self.unknown {
             return Err(SubmitError::Unknown {
                 operation: self.body.into_source(),
                 name,
                 known,
+            });
+        }
+        let weight = self.overrides.weight;
+        if let Some(capacity) = self.link.shared.config.capacity_bytes
+            && weight > capacity
+        {
+            return Err(SubmitError::TooHeavy {
+                operation: self.body.into_source(),
+                weight,
+                capacity,
             });
         }
         let levels = self.link.shared.config.priority_levels;
@@ -211,6 +233,7 @@ impl<B: Body> Submission<B> {
             terms: Terms {
                 deadline: self.overrides.deadline,
                 key: self.overrides.key.clone(),
+                weight: self.overrides.weight,
             },
             fresh: Fresh::new(self.body, self.overrides, level, self.on_drop, self.link),
         })
@@ -240,27 +263,71 @@ impl<B: Body> fmt::Debug for Submission<B> {
     }
 }
 
-type Checked<B> = Result<
+pub(crate) type Checked<B> = Result<
     Pending<<B as Body>::Source, <B as Body>::Value, <B as Body>::Error>,
     SubmitError<<B as Body>::Source>,
 >;
 
 /// Everything has been checked but whether there is room.
-struct Pending<S, T, E> {
+pub(crate) struct Pending<S: 'static, T: 'static, E: 'static> {
     fresh: Fresh<S, T, E, Link>,
     terms: Terms,
 }
 
 impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
-    fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.fresh.queue().shared
     }
 
-    fn into_handle(self) -> OperationHandle<T, E> {
+    pub(crate) fn op(&self) -> OpRef {
+        self.fresh.op()
+    }
+
+    /// Whether it belongs to `queue` and needs nothing but a place in a level.
+    pub(crate) fn is_plain(&self, queue: &Shared) -> bool {
+        self.op().header().is_plain() && std::ptr::eq(self.shared(), queue)
+    }
+
+    /// Queues it in a place that is reserved for it.
+    pub(crate) fn push_reserved(&self) -> Result<(), (Refusal, OpRef)> {
+        self.shared().push_reserved(self.op(), &self.terms)
+    }
+
+    /// Queues it if there is room.
+    fn push(&self) -> Result<(), (Refusal, OpRef)> {
+        self.shared().push(self.op(), &self.terms)
+    }
+
+    /// Whether there is no point in waiting.
+    fn is_final(&self, refusal: Refusal) -> bool {
+        match refusal {
+            Refusal::Closed | Refusal::TooManyKeys => true,
+            Refusal::Full => self.shared().config.overflow == Overflow::Reject,
+            Refusal::Paused => false,
+        }
+    }
+
+    /// Reserves room, or waits for it; see [`Shared::wait_for_room`].
+    pub(crate) fn wait_for_room(
+        &self,
+        ticket: &mut Option<u64>,
+        waker: &Waker,
+    ) -> Result<Room, Refusal> {
+        let level = self.fresh.op().header().level();
+        self.shared()
+            .wait_for_room(ticket, waker, level, &self.terms)
+    }
+
+    pub(crate) fn stop_waiting_for_room(&self, ticket: u64) {
+        self.shared()
+            .stop_waiting_for_room(ticket, self.terms.weight);
+    }
+
+    pub(crate) fn into_handle(self) -> OperationHandle<T, E> {
         OperationHandle::new(self.fresh.into_receiver())
     }
 
-    fn refused(self, refusal: Refusal, op: OpRef) -> SubmitError<S> {
+    pub(crate) fn refused(self, refusal: Refusal, op: OpRef) -> SubmitError<S> {
         drop(op);
         let Some(source) = self.fresh.into_source() else {
             unreachable!("the queue kept an operation that it refused");
@@ -269,6 +336,7 @@ impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
             Refusal::Full => SubmitError::Full(source),
             Refusal::Closed => SubmitError::Closed(source),
             Refusal::TooManyKeys => SubmitError::TooManyKeys(source),
+            Refusal::Paused => SubmitError::Paused(source),
         }
     }
 }
@@ -280,7 +348,7 @@ pub struct Submit<S: 'static, T: 'static, E: 'static> {
     ticket: Option<u64>,
 }
 
-enum SubmitState<S, T, E> {
+enum SubmitState<S: 'static, T: 'static, E: 'static> {
     Refused(SubmitError<S>),
     New(Pending<S, T, E>),
     Waiting(Pending<S, T, E>),
@@ -294,24 +362,22 @@ impl<S: 'static, T: 'static, E: 'static> Future for Submit<S, T, E> {
         let this = self.get_mut();
         let pending = match std::mem::replace(&mut this.state, SubmitState::Done) {
             SubmitState::Refused(error) => return Poll::Ready(Err(error)),
-            SubmitState::New(pending) => {
-                match pending.shared().push(pending.fresh.op(), &pending.terms) {
-                    Ok(()) => return Poll::Ready(Ok(pending.into_handle())),
-                    Err((Refusal::Full, _)) => pending,
-                    Err((refusal, op)) => return Poll::Ready(Err(pending.refused(refusal, op))),
+            SubmitState::New(pending) => match pending.push() {
+                Ok(()) => return Poll::Ready(Ok(pending.into_handle())),
+                Err((refusal, op)) if pending.is_final(refusal) => {
+                    return Poll::Ready(Err(pending.refused(refusal, op)));
                 }
-            }
+                Err(_) => pending,
+            },
             SubmitState::Waiting(pending) => pending,
             SubmitState::Done => return Poll::Pending,
         };
-        let pushed = match pending.shared().wait_for_room(&mut this.ticket, cx.waker()) {
+        let pushed = match pending.wait_for_room(&mut this.ticket, cx.waker()) {
             Ok(Room::Wait) => {
                 this.state = SubmitState::Waiting(pending);
                 return Poll::Pending;
             }
-            Ok(Room::Reserved) => pending
-                .shared()
-                .push_reserved(pending.fresh.op(), &pending.terms),
+            Ok(Room::Reserved) => pending.push_reserved(),
             Err(refusal) => Err((refusal, pending.fresh.op())),
         };
         Poll::Ready(match pushed {
@@ -327,7 +393,7 @@ impl<S: 'static, T: 'static, E: 'static> Unpin for Submit<S, T, E> {}
 impl<S: 'static, T: 'static, E: 'static> Drop for Submit<S, T, E> {
     fn drop(&mut self) {
         if let (Some(ticket), SubmitState::Waiting(pending)) = (self.ticket, &self.state) {
-            pending.shared().stop_waiting_for_room(ticket);
+            pending.stop_waiting_for_room(ticket);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! How urgent an operation is.
 
+use crate::error::SubmitError;
+
 /// The urgency of an operation: a name, or the number of a level.
 ///
 /// Level 0 is the most urgent. The five names stand for the levels 0 to 4; in a queue with fewer than five levels the
@@ -48,6 +50,20 @@ impl Priority {
             Some(levels - 1)
         } else {
             None
+        }
+    }
+
+    /// As [`level`](Self::level), with an error that says what there is.
+    pub(crate) const fn level_in(self, levels: u8) -> Result<u8, SubmitError<()>> {
+        match (self.level(levels), self) {
+            (Some(level), _) => Ok(level),
+            (None, Self::Level(level)) => Err(SubmitError::NoSuchLevel {
+                operation: (),
+                level,
+                levels,
+            }),
+            // Only a number can be out of range.
+            (None, _) => Ok(0),
         }
     }
 }

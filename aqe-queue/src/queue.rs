@@ -12,13 +12,15 @@ use crate::body::{Body, Once, Repeat};
 use crate::config::{ConfigError, QueueConfig};
 use crate::context::AttemptContext;
 use crate::dead_letters::DeadLetters;
-use crate::error::{CancelReason, OperationError};
+use crate::error::{CancelReason, OperationError, SubmitError};
 use crate::events::{Event, EventStream, QueueObserver};
 use crate::handle::{OnDrop, OperationId};
 use crate::named::{Erased, HandlerError, Named, Operation, Payload, Registry};
 use crate::operation::Submission;
+use crate::priority::Priority;
 use crate::shared::{Link, MAX_WORKERS, Shared, clock};
 use crate::stats::{QueueStatus, StatusStream};
+use crate::threads;
 use crate::threshold::{Memory, MemoryThreshold};
 use crate::worker::QueueWorker;
 
@@ -63,6 +65,8 @@ pub struct QueueBuilder {
     dead_letters: Option<Arc<dyn DeadLetters>>,
     memory: Option<Memory>,
     workers: Option<usize>,
+    threads: Option<usize>,
+    cpus: Vec<usize>,
 }
 
 impl QueueBuilder {
@@ -102,11 +106,34 @@ impl QueueBuilder {
         self
     }
 
+    /// Gives the queue so many threads of its own, 1–64, which poll its operations and nothing else, in place of tasks
+    /// on the runtime's threads. Operations still use the runtime, which must go on running; a current-thread runtime
+    /// must be busy in `block_on` for their timers to work. The threads end with the queue.
+    ///
+    /// Only [`build`](Self::build) starts threads; for [`pair`](Self::pair) this is the number of workers.
+    pub const fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Binds the [`threads`](Self::threads) to these CPUs, numbered as the system does, one CPU for each thread and in
+    /// turn if there are more threads. Without `threads` there will be one for each CPU.
+    ///
+    /// A thread that cannot be bound runs unbound, and says so: [`Event::NotPinned`], and
+    /// [`QueueStatus::not_pinned`]. Only Linux can do it.
+    pub fn pin(mut self, cpus: impl IntoIterator<Item = usize>) -> Self {
+        self.cpus = cpus.into_iter().collect();
+        if !self.cpus.is_empty() && self.threads.is_none() {
+            self.threads = Some(self.cpus.len());
+        }
+        self
+    }
+
     /// Builds the queue and spawns its tasks on the current tokio runtime, which must have its time enabled.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if a setting cannot work or there is no runtime.
+    /// [`ConfigError`] if a setting cannot work, there is no runtime, or the system starts no thread.
     pub fn build(mut self) -> Result<AsyncOperationQueue, ConfigError> {
         let Ok(runtime) = Handle::try_current() else {
             return Err(ConfigError::NoRuntime);
@@ -117,9 +144,16 @@ impl QueueBuilder {
                 _ => runtime.metrics().num_workers().clamp(1, MAX_WORKERS),
             });
         }
+        let (has_threads, cpus) = (self.threads.is_some(), std::mem::take(&mut self.cpus));
         let (queue, workers) = self.pair()?;
-        for worker in workers {
-            runtime.spawn(worker);
+        let (dedicated, tasks): (Vec<_>, _) = workers
+            .into_iter()
+            .partition(|worker| has_threads && worker.is_worker());
+        for task in tasks {
+            runtime.spawn(task);
+        }
+        if has_threads {
+            threads::start(&queue.link.shared, &runtime, dedicated, &cpus)?;
         }
         Ok(queue)
     }
@@ -132,10 +166,14 @@ impl QueueBuilder {
     /// [`ConfigError`] if a setting cannot work.
     pub fn pair(self) -> Result<(AsyncOperationQueue, Vec<QueueWorker>), ConfigError> {
         self.config.validate()?;
-        let workers = self.workers.unwrap_or(1);
+        let workers = self.threads.or(self.workers).unwrap_or(1);
         if !(1..=MAX_WORKERS).contains(&workers) {
             return Err(ConfigError::OutOfRange {
-                field: "workers",
+                field: if self.threads.is_some() {
+                    "threads"
+                } else {
+                    "workers"
+                },
                 value: workers,
                 from: 1,
                 to: MAX_WORKERS,
@@ -172,6 +210,8 @@ impl fmt::Debug for QueueBuilder {
             .field("memory", &self.memory)
             .field("has_dead_letters", &self.dead_letters.is_some())
             .field("workers", &self.workers)
+            .field("threads", &self.threads)
+            .field("cpus", &self.cpus)
             .finish()
     }
 }
@@ -283,7 +323,8 @@ impl AsyncOperationQueue {
     ///
     /// # Errors
     ///
-    /// [`OperationError`], but never `Failed`. If the queue is closed that is `Cancelled` by `Shutdown`.
+    /// [`OperationError`], but never `Failed`. If the queue is closed that is `Cancelled` by `Shutdown`; if it is full
+    /// and its policy is to reject, `Refused`.
     ///
     /// # Cancel safety
     ///
@@ -297,10 +338,12 @@ impl AsyncOperationQueue {
             .on_drop(OnDrop::Cancel);
         match submission.submit().await {
             Ok(handle) => handle.await,
-            // It is never full, its priority exists and it has no name.
-            Err(_) => Err(OperationError::Cancelled {
+            Err(SubmitError::Closed(_)) => Err(OperationError::Cancelled {
                 reason: CancelReason::Shutdown,
                 attempts: 0,
+            }),
+            Err(error) => Err(OperationError::Refused {
+                reason: error.to_string(),
             }),
         }
     }
@@ -310,6 +353,21 @@ impl AsyncOperationQueue {
     /// [`OperationHandle::cancel`](crate::OperationHandle::cancel) and [`Canceller`](crate::Canceller) need no search.
     pub fn cancel(&self, id: OperationId) -> bool {
         self.link.shared.cancel(id)
+    }
+
+    /// Changes the urgency of a waiting operation by its id, which is a search through all that wait.
+    /// [`OperationHandle::set_priority`](crate::OperationHandle::set_priority), which says what happens, needs none.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::NoSuchLevel`] if the queue has fewer levels than the number asked for.
+    pub fn set_priority(
+        &self,
+        id: OperationId,
+        priority: Priority,
+    ) -> Result<bool, SubmitError<()>> {
+        let level = priority.level_in(self.config().priority_levels)?;
+        Ok(self.link.shared.set_level(id, level))
     }
 
     /// Starts nothing more until [`resume`](Self::resume). What runs goes on, and operations are still accepted.
@@ -325,6 +383,26 @@ impl AsyncOperationQueue {
         let shared = &self.link.shared;
         if shared.with_core(|core| core.state.resume()) {
             shared.emit(Event::Resumed);
+        }
+    }
+
+    /// Accepts nothing more until [`resume_admission`](Self::resume_admission): `submit` waits and `try_submit` hands
+    /// the operation back with [`SubmitError::Paused`](crate::SubmitError::Paused). What has been accepted goes on,
+    /// retries included. A submitter whose turn had come already still gets in.
+    ///
+    /// This is independent of [`pause`](Self::pause), which accepts and does not start.
+    pub fn pause_admission(&self) {
+        let shared = &self.link.shared;
+        if shared.admit_newcomers(false) {
+            shared.emit(Event::AdmissionPaused);
+        }
+    }
+
+    /// Accepts operations again. Those who wait to submit come first, in the order in which they came.
+    pub fn resume_admission(&self) {
+        let shared = &self.link.shared;
+        if shared.admit_newcomers(true) {
+            shared.emit(Event::AdmissionResumed);
         }
     }
 
@@ -458,6 +536,10 @@ impl AsyncOperationQueue {
     #[must_use]
     pub fn config(&self) -> &QueueConfig {
         &self.link.shared.config
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.link.shared
     }
 
     /// Returns the handlers of named operations.

@@ -34,6 +34,8 @@ pub(crate) struct Local {
     pub(crate) slots: Slots<OpRef>,
     /// Operations polled so far, by which the keeper sees that the worker moves.
     pub(crate) polls: u64,
+    /// The number of the operation that is being polled, or 0.
+    pub(crate) current: u64,
     /// Operations that begin to wait are to be stopped: the queue is being shut down.
     pub(crate) aborting: bool,
     /// The worker has been dropped.
@@ -84,6 +86,7 @@ impl Seat {
                 done: Vec::new(),
                 slots: Slots::new(),
                 polls: 0,
+                current: 0,
                 aborting: false,
                 gone: false,
                 parked: true,

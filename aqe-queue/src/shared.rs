@@ -8,6 +8,7 @@
 
 mod endings;
 mod inbox;
+mod overflow;
 mod thresholds;
 
 use std::collections::HashMap;
@@ -36,6 +37,7 @@ use crate::named::Registry;
 use crate::seat::{Alarm, Bell, Seat};
 use crate::state::{Epoch, State};
 use crate::stats::QueueStatus;
+use crate::threads::Notices;
 use crate::threshold::Memory;
 use crate::unique::Uniques;
 
@@ -68,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) uniques: Uniques,
     pub(crate) dead_letters: Option<Arc<dyn DeadLetters>>,
     memory: Option<Memory>,
+    pub(crate) notices: Notices,
     pub(crate) epoch: Epoch,
     /// Signals that somebody asked for, by operation.
     signals: Mutex<HashMap<u64, CancelSignal>>,
@@ -222,6 +225,7 @@ impl Shared {
             uniques: Uniques::default(),
             dead_letters,
             memory,
+            notices: Notices::default(),
             epoch: state.epoch(),
             signals: Mutex::new(HashMap::new()),
             quiet: Notify::new(),
@@ -270,7 +274,7 @@ impl Shared {
             core.absorb(&self.inbox, &mut door);
             let result = act(&mut core, &mut door);
             self.release(&mut core, &mut later, Some(&mut door));
-            door.room = if core.blocked.waiting.is_empty() && !core.state.is_closed() {
+            door.room = if core.blocked.waiting.is_empty() && core.state.is_open() {
                 core.state.room()
             } else {
                 0
@@ -378,6 +382,8 @@ impl Shared {
         if let Some(budget) = &self.defaults.budget {
             status.retries_refused = budget.refused();
         }
+        status.blocking_polls = self.notices.blocked();
+        status.not_pinned = self.notices.not_pinned();
         status
     }
 

@@ -16,7 +16,7 @@ use crate::state::Tick;
 
 /// A snapshot of a queue, taken at one moment under one lock, so that its numbers agree:
 /// `submitted` = `pending` + `running` + `waiting_for_retry` + `completed` + `failed` + `timed_out` +
-/// `deadline_exceeded` + `cancelled` + `panicked`.
+/// `deadline_exceeded` + `cancelled` + `panicked` + `shed`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QueueStatus {
@@ -38,6 +38,8 @@ pub struct QueueStatus {
     pub capacity: usize,
     /// Whether starting operations is paused.
     pub is_paused: bool,
+    /// Whether accepting operations is paused.
+    pub is_admission_paused: bool,
     /// Whether the queue accepts nothing more.
     pub is_closed: bool,
     /// Operations ever accepted.
@@ -54,6 +56,11 @@ pub struct QueueStatus {
     pub cancelled: u64,
     /// Operations that panicked.
     pub panicked: u64,
+    /// Operations that were dropped from the queue to make room for more urgent ones.
+    pub shed: u64,
+    /// How many bytes the operations stand for that have been accepted and have not ended, as far as they
+    /// [say](crate::Submission::weight).
+    pub bytes: u64,
     /// Retries: attempts after the first that were scheduled.
     pub retried: u64,
     /// Retries that were not made because the [budget](crate::QueueConfig::retry_budget) was empty.
@@ -67,6 +74,10 @@ pub struct QueueStatus {
     /// How long attempts that ended an operation ran. One that ends on its first poll is counted with the mean
     /// of its batch: a clock reading for each would cost more than many of them take.
     pub run: Quantiles,
+    /// Polls that kept a worker longer than [`blocking`](crate::QueueConfig::blocking), as far as that was noticed.
+    pub blocking_polls: u64,
+    /// Dedicated threads that the system did not bind to the CPU [asked for](crate::QueueBuilder::pin).
+    pub not_pinned: usize,
     /// How long the queue has existed.
     pub uptime: Duration,
 }
@@ -91,6 +102,7 @@ pub(crate) struct Counters {
     pub(crate) deadline_exceeded: u64,
     pub(crate) cancelled: u64,
     pub(crate) panicked: u64,
+    pub(crate) shed: u64,
     pub(crate) retried: u64,
     pub(crate) attempts_timed_out: u64,
 }
@@ -104,6 +116,7 @@ impl Counters {
             Ending::DeadlineExceeded => self.deadline_exceeded += 1,
             Ending::Cancelled(_) => self.cancelled += 1,
             Ending::Panicked => self.panicked += 1,
+            Ending::Shed => self.shed += 1,
         }
     }
 
@@ -114,6 +127,7 @@ impl Counters {
             + self.deadline_exceeded
             + self.cancelled
             + self.panicked
+            + self.shed
     }
 }
 

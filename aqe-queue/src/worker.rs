@@ -43,6 +43,11 @@ enum Role {
 }
 
 impl QueueWorker {
+    /// Whether it polls operations.
+    pub(crate) const fn is_worker(&self) -> bool {
+        matches!(self.role, Role::Worker(_))
+    }
+
     pub(crate) fn all(shared: &Arc<Shared>) -> Vec<Self> {
         let workers = (0..shared.seats.len())
             .map(|index| Role::Worker(Worker::new(Arc::clone(shared), index)));
@@ -82,6 +87,8 @@ struct Worker {
     quantum: usize,
     chance: fastrand::Rng,
     joined: bool,
+    /// A batch took long: each poll is timed, until one is found that did.
+    timing: bool,
     /// Something has been polled since it last lingered.
     worked: bool,
     /// What [`Shared::roused`] said when the runtime last polled this task.
@@ -114,6 +121,17 @@ enum Job {
     Yield,
     /// Take what is more urgent than this level: it has come since.
     MakeWay(u8),
+}
+
+impl Job {
+    /// Returns the number of the operation that is to be polled, or 0.
+    fn operation(&self) -> u64 {
+        match self {
+            Self::Begin(owned) => owned.header().id(),
+            Self::Resume(op) => op.header().id(),
+            Self::Refill | Self::Yield | Self::MakeWay(_) => 0,
+        }
+    }
 }
 
 /// What became of the last job.
@@ -157,6 +175,7 @@ impl Worker {
             index,
             chance,
             joined: false,
+            timing: false,
             worked: false,
             roused: 0,
             turn: TurnLog {
@@ -270,7 +289,7 @@ impl Worker {
             *ready = (*ready).min(local.ready.len());
             local.polls += 1;
             let has_roused = early || self.shared.roused() != self.roused;
-            match local.fresh.front() {
+            let job = match local.fresh.front() {
                 _ if has_roused => Job::Yield,
                 Some(taken) if !taken.aged && self.shared.has_more_urgent(taken.level) => {
                     Job::MakeWay(taken.level)
@@ -283,7 +302,9 @@ impl Worker {
                     }
                     None => Job::Refill,
                 },
-            }
+            };
+            local.current = job.operation();
+            job
         };
         if early {
             self.shared.ring();
@@ -313,7 +334,11 @@ impl Worker {
             let (id, attempt) = (OperationId::new(header.id()), header.attempts() + 1);
             self.shared.hooks.emit(Event::Started { id, attempt });
         }
+        let (began, id) = (self.timing.then(clock), owned.header().id());
         let (owned, step) = owned.poll(start, &self.shared.defaults, &mut self.chance);
+        if let Some(began) = began {
+            self.judge_poll(id, clock().saturating_duration_since(began));
+        }
         match step {
             Step::Pending => {
                 self.turn.waited = true;
@@ -326,6 +351,25 @@ impl Worker {
             }
             Step::Ended(ending) => After::Over(owned, Next::End(ending)),
             Step::Retry(delay) => self.retry(owned, delay),
+        }
+    }
+
+    /// Notices a poll that took too long, which ends the timing.
+    fn judge_poll(&mut self, id: u64, lasted: Duration) {
+        if self.shared.config.blocking.is_some_and(|it| lasted >= it) {
+            self.timing = false;
+            self.shared.notice_blocked(self.index, id, lasted);
+        }
+    }
+
+    /// Has the polls timed if those of the last turn took too long together. With several workers the keeper sees to
+    /// it, which can do so while a poll goes on.
+    fn judge_turn(&mut self, lasted: Duration) {
+        if self.shared.seats.len() == 1
+            && self.turn.polls > 0
+            && self.shared.config.blocking.is_some_and(|it| lasted >= it)
+        {
+            self.timing = true;
         }
     }
 
@@ -386,8 +430,9 @@ impl Worker {
             &mut self.shared.seats[self.index].local.lock().done,
         );
         let now = clock();
-        let mean = nanos(now.saturating_duration_since(self.turn.began))
-            / u64::from(self.turn.polls.max(1));
+        let lasted = now.saturating_duration_since(self.turn.began);
+        self.judge_turn(lasted);
+        let mean = nanos(lasted) / u64::from(self.turn.polls.max(1));
         self.adapt(mean);
         self.turn = TurnLog {
             began: now,
@@ -576,7 +621,16 @@ struct Keeper {
     shared: Arc<Shared>,
     sleep: Option<Pin<Box<Sleep>>>,
     /// How many polls each worker had done when it was last looked at.
-    seen: Vec<u64>,
+    seen: Vec<Seen>,
+}
+
+/// What the keeper has seen of a worker.
+#[derive(Clone, Default)]
+struct Seen {
+    polls: u64,
+    /// Since when it is in the same poll, and whether that has been noticed as too long.
+    since: Tick,
+    noticed: bool,
 }
 
 /// How often workers that are awake are looked after. Far longer than a batch of short operations takes, and short
@@ -651,16 +705,28 @@ impl Keeper {
     /// Takes from a worker that has not moved what others can do for it.
     fn look_after_workers(&mut self, now: Instant) {
         let shared = &*self.shared;
-        self.seen.resize(shared.seats.len(), 0);
-        for (seat, seen) in shared.seats.iter().zip(&mut self.seen) {
-            let (mut done, is_stuck) = {
+        let tick = shared.epoch.tick(now);
+        self.seen.resize(shared.seats.len(), Seen::default());
+        for (index, (seat, seen)) in shared.seats.iter().zip(&mut self.seen).enumerate() {
+            let (mut done, is_stuck, current) = {
                 let mut local = seat.local.lock();
-                let moved = std::mem::replace(seen, local.polls) != local.polls;
+                let moved = std::mem::replace(&mut seen.polls, local.polls) != local.polls;
                 if moved || local.is_parked() {
+                    (seen.since, seen.noticed) = (tick, false);
                     continue;
                 }
-                (std::mem::take(&mut local.done), local.has_work())
+                (
+                    std::mem::take(&mut local.done),
+                    local.has_work(),
+                    local.current,
+                )
             };
+            let lasted = Duration::from_nanos(tick.saturating_sub(seen.since));
+            let is_long = shared.config.blocking.is_some_and(|limit| lasted >= limit);
+            // Between two polls a worker waits for a thread, which is not its operations' fault.
+            if is_long && current != 0 && !std::mem::replace(&mut seen.noticed, true) {
+                shared.notice_blocked(index, current, lasted);
+            }
             let helper = shared.settle(&mut done, 0, now, |core| {
                 core.keeper_looks();
                 if is_stuck || core.state.can_take() {

@@ -6,8 +6,8 @@ use std::future::pending;
 use std::time::Duration;
 
 use aqe_queue::{
-    AsyncOperationQueue, CancelReason, ConfigError, OperationError, OperationHandle, Priority,
-    QueueConfig, RetryPolicy, SubmitError,
+    AsyncOperationQueue, CancelReason, ConfigError, Event, Observed, OperationError,
+    OperationHandle, Priority, QueueConfig, RetryPolicy, SubmitError,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -388,4 +388,110 @@ async fn finished_queue_leaves_nothing_behind() {
         sleep(Duration::from_secs(2)).await;
         assert_eq!(std::sync::Arc::strong_count(&observer), 1, "way {end}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn queued_operation_can_be_made_more_urgent() {
+    let queue = queue(QueueConfig::default().max_concurrent(1));
+    let started = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut handles = Vec::new();
+    for number in 0..4 {
+        let started = std::sync::Arc::clone(&started);
+        let operation = queue.future(async move {
+            started.lock().unwrap().push(number);
+            sleep(Duration::from_secs(1)).await;
+            Ok::<_, ()>(number)
+        });
+        handles.push(operation.priority(Priority::Low).submit().await.unwrap());
+    }
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(handles[3].set_priority(Priority::Critical), Ok(true));
+    assert_eq!(
+        queue.set_priority(handles[2].id(), Priority::Level(1)),
+        Ok(true)
+    );
+    assert_eq!(
+        handles[0].set_priority(Priority::Critical),
+        Ok(false),
+        "it runs"
+    );
+    assert!(matches!(
+        handles[1].set_priority(Priority::Level(5)),
+        Err(SubmitError::NoSuchLevel {
+            level: 5,
+            levels: 5,
+            ..
+        })
+    ));
+    let ids: Vec<_> = handles.iter().map(|handle| handle.id()).collect();
+    for handle in handles {
+        handle.await.unwrap();
+    }
+    assert_eq!(*started.lock().unwrap(), [0, 3, 2, 1]);
+    assert_eq!(
+        queue.set_priority(ids[1], Priority::High),
+        Ok(false),
+        "it is over"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pause_of_admission_keeps_newcomers_out_and_lets_the_rest_go_on() {
+    let queue = queue(QueueConfig::default().max_concurrent(1).capacity(2));
+    let mut events = queue.subscribe();
+    let (running, waiting) = (seconds(&queue, 1).await, seconds(&queue, 1).await);
+    queue.pause_admission();
+    queue.pause_admission();
+    let status = queue.status();
+    assert_eq!(
+        (status.is_admission_paused, status.is_paused),
+        (true, false)
+    );
+    let refused = queue.future(async { Ok::<_, ()>(7) }).try_submit();
+    assert!(matches!(refused, Err(SubmitError::Paused(_))));
+    let late = queue.future(async { Ok::<_, ()>(7) }).submit();
+    tokio::pin!(late);
+    assert!(timeout(Duration::from_secs(9), &mut late).await.is_err());
+    // There is room and nothing to do, and still nobody gets in.
+    assert_eq!((running.await, waiting.await), (Ok(1), Ok(1)));
+    queue.idle().await;
+    assert_eq!(queue.status().submitted, 2);
+
+    queue.pause();
+    queue.resume_admission();
+    let handle = late.await.unwrap();
+    let status = queue.status();
+    let pauses = (status.is_admission_paused, status.is_paused, status.pending);
+    assert_eq!(pauses, (false, true, 1));
+    queue.resume();
+    assert_eq!(handle.await, Ok(7));
+    let mut pauses = Vec::new();
+    while let Some(Observed::Event(event)) = events.try_next() {
+        match event {
+            Event::Paused | Event::Resumed => pauses.push(event),
+            Event::AdmissionPaused | Event::AdmissionResumed => pauses.push(event),
+            _ => {}
+        }
+    }
+    let expected = [
+        Event::AdmissionPaused,
+        Event::Paused,
+        Event::AdmissionResumed,
+        Event::Resumed,
+    ];
+    assert_eq!(pauses, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn paused_admission_holds_without_listeners_and_ends_with_the_queue() {
+    let queue = queue(QueueConfig::default());
+    // The door has room for the fast way in before the pause, and must not keep it.
+    seconds(&queue, 1).await.await.unwrap();
+    queue.pause_admission();
+    let refused = queue.future(async { Ok::<_, ()>(7) }).try_submit();
+    assert!(matches!(refused, Err(SubmitError::Paused(_))));
+    let late = queue.future(async { Ok::<_, ()>(7) }).submit();
+    let (late, report) = tokio::join!(late, queue.drain());
+    assert!(matches!(late, Err(SubmitError::Closed(_))));
+    assert!(report.cut.is_empty());
 }

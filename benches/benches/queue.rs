@@ -12,6 +12,7 @@ use aqe_benches::queue::{
 use aqe_core::queue::{AsyncOperationQueue, EndedAs, OperationId, QueueConfig, QueueObserver};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::runtime::{Builder, Runtime};
 
 /// Operations in one measured run: a millisecond or more, and less than the queue's default capacity.
@@ -37,6 +38,7 @@ fn main() {
     levels(&mut criterion, &runtime);
     retries(&mut criterion, &runtime);
     observers(&mut criterion, &runtime);
+    streams(&mut criterion, &runtime);
     criterion.final_summary();
 }
 
@@ -142,6 +144,49 @@ fn observers(criterion: &mut Criterion, runtime: &Runtime) {
             bencher.iter(|| on_a_worker(runtime, through(queue.clone())));
         });
     }
+    group.finish();
+}
+
+/// What does an operation cost in a stream of results, where nobody holds a handle?
+fn streams(criterion: &mut Criterion, runtime: &Runtime) {
+    /// Enough to outlast the start of the stream.
+    const ITEMS: u64 = 100_000;
+
+    async fn sum(results: impl Stream<Item = u64>) -> u64 {
+        std::pin::pin!(results)
+            .fold(0, |sum, number| ready(sum + number))
+            .await
+    }
+
+    fn once(number: u64) -> impl Future<Output = Result<u64, Failed>> + Send + 'static {
+        ready(Ok(number))
+    }
+
+    let queue = runtime.block_on(async {
+        AsyncOperationQueue::new(QueueConfig::default()).expect("the defaults are valid")
+    });
+    let mut group = criterion.benchmark_group("streams");
+    group.throughput(Throughput::Elements(ITEMS));
+    for window in [64, 256, 1_024] {
+        group.bench_function(format!("aqe-unordered-{window}"), |bencher| {
+            bencher.iter(|| {
+                let results = queue.run_all((0..ITEMS).map(once)).window(window);
+                on_a_worker(runtime, sum(results.filter_map(|it| ready(it.ok()))))
+            });
+        });
+    }
+    group.bench_function("aqe-ordered", |bencher| {
+        bencher.iter(|| {
+            let results = queue.run_all((0..ITEMS).map(once)).ordered();
+            on_a_worker(runtime, sum(results.filter_map(|it| ready(it.ok()))))
+        });
+    });
+    group.bench_function("buffer-unordered", |bencher| {
+        bencher.iter(|| {
+            let operations = stream::iter((0..ITEMS).map(once)).buffer_unordered(CONCURRENCY);
+            on_a_worker(runtime, sum(operations.filter_map(|it| ready(it.ok()))))
+        });
+    });
     group.finish();
 }
 

@@ -41,12 +41,14 @@ pub(crate) struct Header {
     /// Written once, before anybody else knows the operation.
     id: AtomicU64,
     /// The place in the table of the worker that holds the operation while it waits to be woken, and which worker that
-    /// is. Written by the holder of the run right; the phase change that follows publishes them.
+    /// is. Written by the holder of the run right; the phase change that follows publishes them. While the operation is
+    /// in a level `slot` is its place there, written under the queue's lock.
     slot: AtomicU32,
     seat: AtomicU8,
     /// What the handle is to do when it is dropped, and whether it has the outcome. Read and written by the handle.
     handle: AtomicU8,
-    level: u8,
+    /// Written by the maker and then under the queue's lock, while the operation waits.
+    level: AtomicU8,
     traits: Traits,
 }
 
@@ -55,12 +57,18 @@ pub(crate) struct Header {
 pub(crate) struct Traits(u8);
 
 impl Traits {
+    /// There is an entry among the timers.
     const DEADLINE: u8 = 1;
+    /// There is an entry among the keys.
     const KEY: u8 = 2;
+    /// There is an entry in the queue's load.
+    const WEIGHT: u8 = 4;
 
-    pub(crate) const fn new(has_deadline: bool, is_keyed: bool) -> Self {
+    pub(crate) const fn new(has_deadline: bool, is_keyed: bool, has_weight: bool) -> Self {
         let deadline = if has_deadline { Self::DEADLINE } else { 0 };
-        Self(deadline | if is_keyed { Self::KEY } else { 0 })
+        let key = if is_keyed { Self::KEY } else { 0 };
+        let weight = if has_weight { Self::WEIGHT } else { 0 };
+        Self(deadline | key | weight)
     }
 }
 
@@ -79,13 +87,27 @@ impl Header {
             slot: AtomicU32::new(NO_SLOT),
             seat: AtomicU8::new(0),
             handle: AtomicU8::new(on_drop as u8),
-            level,
+            level: AtomicU8::new(level),
             traits,
         }
     }
 
-    pub(crate) const fn level(&self) -> u8 {
-        self.level
+    pub(crate) fn level(&self) -> u8 {
+        self.level.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_level(&self, level: u8) {
+        self.level.store(level, Ordering::Relaxed);
+    }
+
+    /// Returns where in its level the operation was put. Means something only while it is there: see
+    /// `State::set_level`, which checks.
+    pub(crate) fn place(&self) -> u32 {
+        self.slot.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_place(&self, place: u32) {
+        self.slot.store(place, Ordering::Relaxed);
     }
 
     pub(crate) const fn has_deadline(&self) -> bool {
@@ -96,7 +118,12 @@ impl Header {
         self.traits.0 & Traits::KEY != 0
     }
 
-    /// Whether it has neither a deadline nor a key.
+    /// Returns the operation's number if it stands for bytes.
+    pub(crate) fn weighted(&self) -> Option<u64> {
+        (self.traits.0 & Traits::WEIGHT != 0).then(|| self.id())
+    }
+
+    /// Whether it needs nothing but a place in a level: it has no deadline, no key and no weight.
     pub(crate) const fn is_plain(&self) -> bool {
         self.traits.0 == 0
     }
@@ -170,6 +197,15 @@ impl Header {
         state & PHASE == DONE || state & (STOP | TIMEOUT) != 0
     }
 
+    /// Returns where the operation waits for an attempt, if it does.
+    pub(crate) fn waits(&self) -> Option<Waited> {
+        match self.state.load(Ordering::Acquire) & PHASE {
+            QUEUED => Some(Waited::InLevel),
+            DELAYED => Some(Waited::BetweenAttempts),
+            _ => None,
+        }
+    }
+
     /// Whether the operation is in a level or between two attempts.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.state.load(Ordering::Acquire) & PHASE, QUEUED | DELAYED)
@@ -203,6 +239,7 @@ impl Header {
 pub(crate) enum Stop {
     Cancel(CancelReason),
     Deadline,
+    Shed,
 }
 
 impl Stop {
@@ -214,6 +251,7 @@ impl Stop {
             Self::Cancel(CancelReason::Shutdown) => 4,
             Self::Deadline => 5,
             Self::Cancel(CancelReason::Threshold) => 6,
+            Self::Shed => 7,
         };
         number << STOP_SHIFT
     }
@@ -226,6 +264,7 @@ impl Stop {
             4 => Some(Self::Cancel(CancelReason::Shutdown)),
             5 => Some(Self::Deadline),
             6 => Some(Self::Cancel(CancelReason::Threshold)),
+            7 => Some(Self::Shed),
             _ => None,
         }
     }
@@ -234,6 +273,7 @@ impl Stop {
         match self {
             Self::Cancel(reason) => Ending::Cancelled(reason),
             Self::Deadline => Ending::DeadlineExceeded,
+            Self::Shed => Ending::Shed,
         }
     }
 }

@@ -27,6 +27,14 @@ impl Home for Yard {
         op.publish(ending);
     }
 
+    fn set_level(&self, _: &OpRef, _: u8) -> bool {
+        false
+    }
+
+    fn levels(&self) -> u8 {
+        1
+    }
+
     fn signal(&self, _: &OpRef) -> CancelSignal {
         CancelSignal::new()
     }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::body::Repeat;
+use crate::error::CancelReason;
 
 /// Stands for the queue: remembers what it was told.
 #[derive(Default)]
@@ -23,6 +24,14 @@ impl Home for Yard {
     fn withdrawn(&self, op: Owned, _: Waited, ending: Ending) {
         self.withdrawn.fetch_add(1, Std::SeqCst);
         op.publish(ending);
+    }
+
+    fn set_level(&self, _: &OpRef, _: u8) -> bool {
+        false
+    }
+
+    fn levels(&self) -> u8 {
+        1
     }
 
     fn signal(&self, _: &OpRef) -> CancelSignal {
@@ -192,7 +201,7 @@ fn cancelled_body_is_dropped_at_once() {
         }
     });
     assert_eq!(Arc::strong_count(&held), 2);
-    assert!(stop(&op, Stop::Cancel(crate::CancelReason::Asked), true));
+    assert!(stop(&op, Stop::Cancel(CancelReason::Asked), true));
     assert_eq!(
         (Arc::strong_count(&held), yard.withdrawn.load(Std::SeqCst)),
         (1, 1)
@@ -200,6 +209,23 @@ fn cancelled_body_is_dropped_at_once() {
     let outcome = receiver.poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(
         outcome,
-        Poll::Ready(Outcome::Cancelled(crate::CancelReason::Asked))
+        Poll::Ready(Outcome::Cancelled(CancelReason::Asked))
     ));
+}
+
+#[test]
+fn reasons_to_stop_are_told_apart() {
+    let reasons = [
+        CancelReason::Asked,
+        CancelReason::Dropped,
+        CancelReason::Cleared,
+        CancelReason::Shutdown,
+        CancelReason::Threshold,
+    ];
+    let stops = reasons.map(Stop::Cancel).into_iter();
+    for stop in stops.chain([Stop::Deadline, Stop::Shed]) {
+        assert_eq!(stop.bits() & !STOP, 0, "{stop:?}");
+        assert_eq!(Stop::from_bits(stop.bits() | DONE | WAITER), Some(stop));
+    }
+    assert_eq!(Stop::from_bits(DONE | WAITER), None);
 }

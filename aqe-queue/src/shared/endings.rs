@@ -12,6 +12,7 @@ use crate::dead_letters::DeadLetters;
 use crate::error::CancelReason;
 use crate::events::Event;
 use crate::handle::OperationId;
+use crate::scheduling::Scheduling;
 use crate::seat::{Done, Next};
 use crate::state::{Tick, Waiting};
 
@@ -50,6 +51,9 @@ impl Shared {
                     .settle(ending, header.level(), header.has_deadline(), ran);
                 if header.is_keyed() {
                     core.state.settle_key(header.id(), tick);
+                }
+                if let Some(id) = header.weighted() {
+                    core.state.unload(id);
                 }
                 core.note_cut(header.id(), ending);
             }
@@ -97,7 +101,7 @@ impl Shared {
         }
     }
 
-    fn publish(&self, owned: Owned, ending: Ending) {
+    pub(super) fn publish(&self, owned: Owned, ending: Ending) {
         let header = owned.header();
         let (id, attempts) = (OperationId::new(header.id()), header.attempts());
         self.emit(Event::Ended {
@@ -108,7 +112,7 @@ impl Shared {
         owned.publish(ending);
     }
 
-    fn published(&self, outcomes: usize) {
+    pub(super) fn published(&self, outcomes: usize) {
         if outcomes == 0 {
             return;
         }
@@ -147,6 +151,21 @@ impl Shared {
         count
     }
 
+    /// Moves one operation by its number. A search, as `cancel`.
+    pub(crate) fn set_level(&self, id: OperationId, level: u8) -> bool {
+        self.with_core(|core| {
+            let op = core
+                .state
+                .find_waiting(|op: &OpRef| op.header().id() == id.get());
+            op.is_some_and(|op| self.relocate(core, &op, level))
+        })
+    }
+
+    /// In a queue that goes by arrival there is one level for all, whatever was asked for.
+    fn relocate(&self, core: &mut Core, op: &OpRef, level: u8) -> bool {
+        self.config.scheduling != Scheduling::Fifo && core.state.set_level(op, level)
+    }
+
     /// Cancels one operation by its number. A search: use a handle or a canceller where there is one.
     pub(crate) fn cancel(&self, id: OperationId) -> bool {
         let is_it = |op: &OpRef| op.header().id() == id.get();
@@ -155,6 +174,18 @@ impl Shared {
             found = found.or_else(|| seat.local.lock().find(is_it));
         }
         found.is_some_and(|op| cell::stop(&op, Stop::Cancel(CancelReason::Asked), false))
+    }
+
+    /// Stops admitting, or begins again. Returns whether that was new.
+    pub(crate) fn admit_newcomers(&self, admit: bool) -> bool {
+        // With the inbox locked: nothing arrives once its room has been taken away.
+        self.with_door(|core, _| {
+            if admit {
+                core.state.admit()
+            } else {
+                core.state.shut()
+            }
+        })
     }
 
     /// Accepts nothing more. With `end`, retries are not made any more either.
@@ -330,10 +361,22 @@ impl Home for Link {
             } else {
                 core.state.withdraw(from, level, ending, has_deadline);
             }
+            if let Some(id) = header.weighted() {
+                core.state.unload(id);
+            }
             core.note_cut(header.id(), ending);
         });
         shared.publish(op, ending);
         shared.published(1);
+    }
+
+    fn set_level(&self, op: &OpRef, level: u8) -> bool {
+        self.shared
+            .with_core(|core| self.shared.relocate(core, op, level))
+    }
+
+    fn levels(&self) -> u8 {
+        self.shared.config.priority_levels
     }
 
     fn signal(&self, op: &OpRef) -> CancelSignal {
@@ -386,6 +429,30 @@ impl Waiting for OpRef {
         self.header().is_waiting()
     }
 
+    fn waits(&self) -> Option<Waited> {
+        self.header().waits()
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Self::ptr_eq(self, other)
+    }
+
+    fn level(&self) -> u8 {
+        self.header().level()
+    }
+
+    fn set_level(&self, level: u8) {
+        self.header().set_level(level);
+    }
+
+    fn place(&self) -> u32 {
+        self.header().place()
+    }
+
+    fn set_place(&self, place: u32) {
+        self.header().set_place(place);
+    }
+
     fn end_delay(&self) -> bool {
         cell::end_delay(self)
     }
@@ -396,6 +463,10 @@ impl Waiting for OpRef {
 
     fn number(&self) -> u64 {
         self.header().id()
+    }
+
+    fn weighted(&self) -> Option<u64> {
+        self.header().weighted()
     }
 
     fn has_deadline(&self) -> bool {

@@ -76,7 +76,13 @@ impl Door {
 #[derive(Default)]
 pub(super) struct Blocked {
     pub(super) next: u64,
-    pub(super) waiting: BTreeMap<u64, Waker>,
+    pub(super) waiting: BTreeMap<u64, Blockee>,
+}
+
+/// One of them, and how many bytes it comes with.
+pub(super) struct Blockee {
+    waker: Waker,
+    weight: u64,
 }
 
 /// What an operation asks for that the queue must know before it is queued.
@@ -84,6 +90,8 @@ pub(super) struct Blocked {
 pub(crate) struct Terms {
     pub(crate) deadline: Option<Instant>,
     pub(crate) key: Option<Arc<str>>,
+    /// In bytes.
+    pub(crate) weight: u64,
 }
 
 /// Whether there is room for a submitter.
@@ -99,8 +107,13 @@ const KEEP: usize = 4_096;
 impl Core {
     /// Room that becomes free is reserved for those who wait for it before the lock is released (`admit_blocked`), so
     /// there is none for a newcomer while somebody waits.
-    pub(super) fn admissible(&mut self) -> Result<(), Refusal> {
-        self.state.admissible()
+    pub(super) fn admissible(&self, weight: u64) -> Result<(), Refusal> {
+        let admissible = self.state.admissible(weight);
+        // The first of those who wait may be heavy: a light one must not pass it by.
+        if admissible.is_ok() && !self.blocked.waiting.is_empty() {
+            return Err(Refusal::Full);
+        }
+        admissible
     }
 
     /// Takes in what has arrived.
@@ -124,13 +137,16 @@ impl Core {
     /// Gives room to those that wait for it.
     pub(super) fn admit_blocked(&mut self, wakers: &mut Vec<Waker>) {
         if self.state.is_closed() {
-            wakers.extend(std::mem::take(&mut self.blocked.waiting).into_values());
+            let blocked = std::mem::take(&mut self.blocked.waiting).into_values();
+            wakers.extend(blocked.map(|it| it.waker));
             return;
         }
-        while self.state.room() > 0
-            && let Some((_, waker)) = self.blocked.waiting.pop_first()
+        while self.state.is_open()
+            && let Some(first) = self.blocked.waiting.first_entry()
+            && self.state.fits(first.get().weight)
         {
-            self.state.reserve();
+            let Blockee { waker, weight } = first.remove();
+            self.state.reserve(weight);
             wakers.push(waker);
         }
     }
@@ -139,10 +155,15 @@ impl Core {
 impl Shared {
     /// Queues an operation, or hands it back.
     pub(crate) fn push(&self, op: OpRef, terms: &Terms) -> Result<(), (Refusal, OpRef)> {
+        let level = op.header().level();
+        let mut shed = Vec::new();
         if self.hooks.are_used() {
             // With somebody listening the place is reserved first, so that "submitted" is told before "started".
-            let admitted =
-                self.with_door(|core, _| core.admissible().map(|()| core.state.reserve()));
+            let admitted = self.with_door(|core, _| {
+                self.admission(core, level, terms, &mut shed)
+                    .map(|()| core.state.reserve(terms.weight))
+            });
+            self.end_shed(shed);
             return match admitted {
                 Ok(()) => self.push_reserved(op, terms),
                 Err(refusal) => Err((refusal, op)),
@@ -156,12 +177,45 @@ impl Shared {
             let since = door.since;
             door.room -= 1;
             door.assign_id(&op);
-            self.inbox.note(op.header().level());
+            self.inbox.note(level);
             door.arrivals.push(Arrival { op, since });
             return Ok(());
         }
         drop(door);
-        self.admit(op, terms, Core::admissible)
+        let pushed = self.admit(op, terms, |core| {
+            self.admission(core, level, terms, &mut shed)
+        });
+        self.end_shed(shed);
+        pushed
+    }
+
+    /// Queues as many of `ops` as there is room for, under one lock, and returns how many. They need nothing but a place
+    /// in a level. The rest, and all of them if somebody listens to the events, must go in one by one.
+    pub(crate) fn push_quickly(&self, ops: impl Iterator<Item = OpRef>) -> usize {
+        if self.hooks.are_used() {
+            return 0;
+        }
+        let mut pushed = 0;
+        let rouses = {
+            let mut door = self.inbox.door.lock();
+            if door.arrivals.is_empty() {
+                door.since = self.epoch.tick(clock());
+            }
+            let since = door.since;
+            for op in ops.take(door.room) {
+                door.assign_id(&op);
+                self.inbox.note(op.header().level());
+                door.arrivals.push(Arrival { op, since });
+                pushed += 1;
+            }
+            door.room -= pushed;
+            door.rouses
+        };
+        if rouses && pushed > 0 {
+            // Takes them in and wakes a worker.
+            self.with_core(|_| ());
+        }
+        pushed
     }
 
     /// Queues an operation for which a place is reserved. It is refused only if the queue has been closed since, or its
@@ -177,7 +231,7 @@ impl Shared {
             });
         }
         let pushed = self.admit(op, terms, |core| {
-            core.state.unreserve();
+            core.state.unreserve(terms.weight);
             if core.state.is_closed() {
                 Err(Refusal::Closed)
             } else {
@@ -221,6 +275,7 @@ impl Shared {
                 core.state.set_deadline(&op, deadline);
             }
             let level = header.level();
+            core.state.load(header.id(), terms.weight);
             core.state.enqueue(op, level, since);
             Ok(())
         })
@@ -231,20 +286,30 @@ impl Shared {
         &self,
         ticket: &mut Option<u64>,
         waker: &Waker,
+        level: u8,
+        terms: &Terms,
     ) -> Result<Room, Refusal> {
+        let mut shed = Vec::new();
         // With the inbox locked: what is reserved here must not be given away there.
-        self.with_door(|core, _| {
+        let room = self.with_door(|core, _| {
             let Some(number) = *ticket else {
-                return match core.admissible() {
+                return match self.admission(core, level, terms, &mut shed) {
                     Ok(()) => {
-                        core.state.reserve();
+                        core.state.reserve(terms.weight);
                         Ok(Room::Reserved)
                     }
                     Err(refusal @ (Refusal::Closed | Refusal::TooManyKeys)) => Err(refusal),
-                    Err(Refusal::Full) => {
+                    Err(Refusal::Full | Refusal::Paused) => {
                         let number = core.blocked.next;
                         core.blocked.next += 1;
-                        core.blocked.waiting.insert(number, waker.clone());
+                        let waker = waker.clone();
+                        core.blocked.waiting.insert(
+                            number,
+                            Blockee {
+                                waker,
+                                weight: terms.weight,
+                            },
+                        );
                         *ticket = Some(number);
                         Ok(Room::Wait)
                     }
@@ -255,22 +320,30 @@ impl Shared {
                 return Err(Refusal::Closed);
             }
             if let Some(waiting) = core.blocked.waiting.get_mut(&number) {
-                if !waiting.will_wake(waker) {
-                    *waiting = waker.clone();
+                if !waiting.waker.will_wake(waker) {
+                    waiting.waker = waker.clone();
                 }
                 return Ok(Room::Wait);
             }
             *ticket = None;
             Ok(Room::Reserved)
-        })
+        });
+        self.end_shed(shed);
+        room
+    }
+
+    /// Gives back a place that was reserved.
+    #[cfg(feature = "tower")]
+    pub(crate) fn give_up_room(&self) {
+        self.with_door(|core, _| core.state.unreserve(0));
     }
 
     /// Gives up waiting for room.
-    pub(crate) fn stop_waiting_for_room(&self, ticket: u64) {
+    pub(crate) fn stop_waiting_for_room(&self, ticket: u64, weight: u64) {
         self.with_door(|core, _| {
             // Not among those that wait: its turn had come, and the place goes to the next.
             if core.blocked.waiting.remove(&ticket).is_none() && !core.state.is_closed() {
-                core.state.unreserve();
+                core.state.unreserve(weight);
             }
         });
     }

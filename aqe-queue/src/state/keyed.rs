@@ -8,6 +8,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ pub(super) struct Keys<T> {
     free: Vec<usize>,
     /// Every keyed operation that has not ended, by its number.
     members: HashMap<u64, Member>,
-    held: usize,
+    /// Who of them is held, and of which key: in the order of the levels.
+    held: BTreeMap<Place, usize>,
     /// When the rate allows a key the next start. An alarm that its key does not know any more is void.
     alarms: BinaryHeap<Reverse<(Tick, usize)>>,
     /// Before this no key that is only remembered for its rate can be forgotten.
@@ -45,7 +47,7 @@ struct Key<T> {
 }
 
 /// Where a held operation belongs: its level, when it began to wait there, and its number.
-type Place = (u8, Tick, u64);
+pub(super) type Place = (u8, Tick, u64);
 
 struct Member {
     key: usize,
@@ -71,14 +73,14 @@ impl<T> Keys<T> {
             table: Vec::new(),
             free: Vec::new(),
             members: HashMap::new(),
-            held: 0,
+            held: BTreeMap::new(),
             alarms: BinaryHeap::new(),
             sweep_at: 0,
         }
     }
 
-    pub(super) const fn held(&self) -> usize {
-        self.held
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
     }
 
     /// Takes note of a new operation. `false` if its key would be one too many.
@@ -95,10 +97,7 @@ impl<T> Keys<T> {
     }
 
     fn add(&mut self, name: &Arc<str>, now: Tick) -> Option<usize> {
-        if self.names.len() >= self.limits.max_keys {
-            self.sweep(now);
-        }
-        if self.names.len() >= self.limits.max_keys {
+        if !self.has_room_for(name, now) {
             return None;
         }
         let key = self.free.pop().unwrap_or(self.table.len());
@@ -149,7 +148,7 @@ impl<T> Keys<T> {
         member.held = Some(place);
         let key = member.key;
         self.table[key].as_mut()?.held.insert(place, item);
-        self.held += 1;
+        self.held.insert(place, key);
         self.advance(key, now)
     }
 
@@ -200,8 +199,10 @@ impl<T> Keys<T> {
             return (false, None);
         };
         entry.members -= 1;
-        let removed = member.held.and_then(|place| entry.held.remove(&place));
-        self.held -= usize::from(removed.is_some());
+        let removed = member.held.and_then(|place| {
+            self.held.remove(&place);
+            entry.held.remove(&place)
+        });
         if entry.members == 0 {
             self.sweep_at = self.sweep_at.min(entry.next);
             self.forget_unused(member.key, now);
@@ -225,8 +226,9 @@ impl<T> Keys<T> {
             }
             return None;
         }
-        let ((level, since, number), item) = entry.held.pop_first()?;
-        self.held -= 1;
+        let (place, item) = entry.held.pop_first()?;
+        self.held.remove(&place);
+        let (level, since, number) = place;
         if let Some(member) = self.members.get_mut(&number) {
             member.held = None;
         }
@@ -267,12 +269,48 @@ impl<T> Keys<T> {
                 let is_seized = seize(item);
                 if is_seized {
                     seized.push(place.2);
+                    self.held.remove(place);
                 }
                 !is_seized
             });
         }
-        self.held -= seized.len();
         seized
+    }
+
+    /// Takes an operation back that was held. It keeps its key.
+    fn unhold(&mut self, number: u64) -> Option<Entry<T>> {
+        let member = self.members.get_mut(&number)?;
+        let place = member.held.take()?;
+        self.held.remove(&place);
+        let item = self.table[member.key].as_mut()?.held.remove(&place)?;
+        let since = place.1;
+        Some(Entry { item, since })
+    }
+
+    fn is_held(&self, number: u64) -> bool {
+        let member = self.members.get(&number);
+        member.is_some_and(|member| member.held.is_some())
+    }
+
+    /// Whether an operation of this key would be admitted.
+    fn has_room_for(&mut self, name: &Arc<str>, now: Tick) -> bool {
+        if self.names.contains_key(name) {
+            return true;
+        }
+        if self.names.len() >= self.limits.max_keys {
+            self.sweep(now);
+        }
+        self.names.len() < self.limits.max_keys
+    }
+
+    /// Returns what is held and less urgent than `level`: the least urgent first, and in each level what came last.
+    fn held_below(&self, level: u8) -> impl Iterator<Item = (Place, &T)> {
+        let from = Bound::Excluded((level, Tick::MAX, u64::MAX));
+        let places = self.held.range((from, Bound::Unbounded)).rev();
+        places.filter_map(|(place, key)| {
+            let item = self.table[*key].as_ref()?.held.get(place)?;
+            Some((*place, item))
+        })
     }
 
     pub(super) fn each_held(&self) -> impl Iterator<Item = (Place, &T)> {
@@ -333,6 +371,51 @@ impl<T: Waiting> State<T> {
         } else {
             Err(Refusal::TooManyKeys)
         }
+    }
+
+    /// Whether an operation of this key would be admitted.
+    pub(crate) fn may_enter_key(&mut self, name: &Arc<str>, now: Tick) -> Result<(), Refusal> {
+        let keys = self.keys.as_mut();
+        if keys.is_none_or(|keys| keys.has_room_for(name, now)) {
+            Ok(())
+        } else {
+            Err(Refusal::TooManyKeys)
+        }
+    }
+
+    /// Moves a held operation to the end of another level. There it is in the open, so that its new urgency counts
+    /// even before its key is free: when it comes to the head, and its key is still not free, it is held again. `false`
+    /// if it is not held.
+    pub(super) fn move_held(&mut self, item: &T, level: u8) -> bool {
+        let keys = self.keys.as_mut().filter(|_| item.is_keyed());
+        let Some(entry) = keys.and_then(|keys| keys.unhold(item.number())) else {
+            return false;
+        };
+        item.set_level(level);
+        self.levels.push_back(level, entry);
+        true
+    }
+
+    /// Takes a held operation, which keeps its key. `None` if it is not held or a cancellation was first.
+    pub(super) fn remove_held(&mut self, item: &T) -> Option<T::Claimed>
+    where
+        T: Clone,
+    {
+        let keys = self.keys.as_mut().filter(|_| item.is_keyed())?;
+        if !keys.is_held(item.number()) {
+            return None;
+        }
+        // Before it is taken out: a cancellation that was first expects to find it.
+        let claimed = item.clone().claim()?;
+        keys.unhold(item.number());
+        Some(claimed)
+    }
+
+    /// Returns what is held and less urgent than `level`, as `Levels::newest_below` does.
+    pub(super) fn held_below(&self, level: u8) -> impl Iterator<Item = (Place, &T)> {
+        let keys = self.keys.iter();
+        keys.flat_map(move |keys| keys.held_below(level))
+            .filter(|(_, item)| item.is_waiting())
     }
 
     /// Accounts for an operation that has been [settled](Self::settle).

@@ -1,15 +1,17 @@
 //! Operations that wait for a slot, by urgency.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
-use super::keyed::Keys;
+use super::keyed::{Keys, Place};
 use super::{Tick, Waiting};
 use crate::config::AGEING_SHARE;
 
 /// One ring for each level, first in, first out.
 ///
 /// A cancelled operation stays in its ring as a dead entry until it is met or swept, so that cancelling costs no
-/// search; `live` counts the others.
+/// search; `live` counts the others. At most as many are dead as live in a ring, or [`SWEEP_FROM`]. An operation that
+/// moves to another level leaves a hole, which counts as dead.
 pub(super) struct Levels<T> {
     rings: Box<[Ring<T>]>,
     /// One bit for each level with a live entry.
@@ -22,8 +24,100 @@ pub(super) struct Levels<T> {
 }
 
 struct Ring<T> {
-    entries: VecDeque<Entry<T>>,
+    entries: VecDeque<Slot<T>>,
     live: usize,
+    /// The place of the first entry. Places count up along the ring, and around: no ring has 2^32 entries.
+    first: u32,
+}
+
+/// An [`Entry`], or the hole that it left.
+struct Slot<T> {
+    item: Option<T>,
+    since: Tick,
+}
+
+impl<T: Waiting> Ring<T> {
+    fn push_back(&mut self, Entry { item, since }: Entry<T>) {
+        item.set_place(self.place_of(self.entries.len()));
+        self.entries.push_back(Slot {
+            item: Some(item),
+            since,
+        });
+    }
+
+    fn push_front(&mut self, Entry { item, since }: Entry<T>) {
+        self.first = self.first.wrapping_sub(1);
+        item.set_place(self.first);
+        self.entries.push_front(Slot {
+            item: Some(item),
+            since,
+        });
+    }
+
+    /// Puts an entry before those that came later.
+    fn insert(&mut self, Entry { item, since }: Entry<T>) {
+        let key = (since, item.number());
+        let is_before = |slot: &Slot<T>| {
+            let item = slot.item.as_ref();
+            item.is_none_or(|item| (slot.since, item.number()) < key)
+        };
+        let index = self.entries.iter().take_while(|it| is_before(it)).count();
+        let item = Some(item);
+        self.entries.insert(index, Slot { item, since });
+        // The entries before it have moved, so that the places of those after it stay.
+        self.first = self.first.wrapping_sub(1);
+        self.number(0..=index);
+    }
+
+    /// Tells entries their places.
+    fn number(&self, indices: RangeInclusive<usize>) {
+        for index in indices {
+            if let Some(item) = self.entries.get(index).and_then(|it| it.item.as_ref()) {
+                item.set_place(self.place_of(index));
+            }
+        }
+    }
+
+    /// Takes the first entry; `None` in its place if it was a hole.
+    fn pop_front(&mut self) -> Option<Slot<T>> {
+        let slot = self.entries.pop_front();
+        self.first = self.first.wrapping_add(u32::from(slot.is_some()));
+        slot
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "places go around")]
+    const fn place_of(&self, index: usize) -> u32 {
+        self.first.wrapping_add(index as u32)
+    }
+
+    /// Takes an entry out of the middle. `None` if `item` is not where it says.
+    fn remove(&mut self, item: &T) -> Option<Entry<T>> {
+        let index = item.place().wrapping_sub(self.first) as usize;
+        let slot = self.entries.get_mut(index)?;
+        if !slot.item.as_ref().is_some_and(|it| it.is(item)) {
+            return None;
+        }
+        let since = slot.since;
+        slot.item.take().map(|item| Entry { item, since })
+    }
+
+    /// Drops what is dead at the end.
+    fn trim(&mut self) {
+        let is_dead = |slot: &mut Slot<T>| !slot.item.as_ref().is_some_and(T::is_waiting);
+        while self.entries.pop_back_if(is_dead).is_some() {}
+    }
+
+    /// Removes dead entries if they are too many.
+    fn sweep(&mut self) {
+        // An entry can be dropped before the cancellation that claimed it comes to count it out.
+        let dead = self.entries.len().saturating_sub(self.live);
+        if dead < SWEEP_FROM || dead <= self.live {
+            return;
+        }
+        self.entries
+            .retain(|slot| slot.item.as_ref().is_some_and(T::is_waiting));
+        self.number(0..=self.entries.len());
+    }
 }
 
 pub(super) struct Entry<T> {
@@ -54,6 +148,7 @@ impl<T: Waiting> Levels<T> {
             .map(|_| Ring {
                 entries: VecDeque::new(),
                 live: 0,
+                first: 0,
             })
             .collect();
         Self {
@@ -83,25 +178,19 @@ impl<T: Waiting> Levels<T> {
     }
 
     pub(super) fn push_back(&mut self, level: u8, entry: Entry<T>) {
-        self.rings[usize::from(level)].entries.push_back(entry);
+        self.rings[usize::from(level)].push_back(entry);
         self.count_in(level);
     }
 
     pub(super) fn push_front(&mut self, level: u8, entry: Entry<T>) {
-        self.rings[usize::from(level)].entries.push_front(entry);
+        self.rings[usize::from(level)].push_front(entry);
         self.count_in(level);
     }
 
     /// Puts an operation before those that came later. Only for operations that were at the head of their level before:
     /// few are before them, so the search from the front is short.
     pub(super) fn insert(&mut self, level: u8, entry: Entry<T>) {
-        let entries = &mut self.rings[usize::from(level)].entries;
-        let place = (entry.since, entry.item.number());
-        let before = entries
-            .iter()
-            .take_while(|other| (other.since, other.item.number()) < place)
-            .count();
-        entries.insert(before, entry);
+        self.rings[usize::from(level)].insert(entry);
         self.count_in(level);
     }
 
@@ -127,12 +216,23 @@ impl<T: Waiting> Levels<T> {
     /// Counts out an entry that a cancellation has claimed.
     pub(super) fn forget(&mut self, level: u8) {
         self.count_out(level);
-        let ring = &mut self.rings[usize::from(level)];
-        // An entry can be dropped before the cancellation that claimed it comes to count it out.
-        let dead = ring.entries.len().saturating_sub(ring.live);
-        if dead >= SWEEP_FROM && dead > ring.live {
-            ring.entries.retain(|entry| entry.item.is_waiting());
+        self.rings[usize::from(level)].sweep();
+    }
+
+    /// Moves an entry to the end of another level. `false` if it is not in one.
+    pub(super) fn relocate(&mut self, item: &T, level: u8) -> bool {
+        let from = item.level();
+        if from == level {
+            return true;
         }
+        let Some(entry) = self.rings[usize::from(from)].remove(item) else {
+            return false;
+        };
+        self.count_out(from);
+        self.rings[usize::from(from)].sweep();
+        item.set_level(level);
+        self.push_back(level, entry);
+        true
     }
 
     /// Whether something below the most urgent level has waited long enough to be protected.
@@ -170,7 +270,7 @@ impl<T: Waiting> Levels<T> {
                 None
             };
             let level = protected.unwrap_or(top);
-            let Some(entry) = self.rings[usize::from(level)].entries.pop_front() else {
+            let Some(entry) = self.rings[usize::from(level)].pop_front() else {
                 // A cancellation has claimed the last entry, another pop has dropped it, and the cancellation has not
                 // yet come to count it out. It will; until then there is nothing here.
                 return self.pop_elsewhere(level, now, open, keys);
@@ -201,7 +301,7 @@ impl<T: Waiting> Levels<T> {
         keys: &mut Option<Box<Keys<T>>>,
     ) -> Option<Taken<T::Claimed>> {
         for level in (level + 1..self.count()).filter(|level| open & (1 << level) != 0) {
-            while let Some(entry) = self.rings[usize::from(level)].entries.pop_front() {
+            while let Some(entry) = self.rings[usize::from(level)].pop_front() {
                 let since = entry.since;
                 if let Some(claimed) = self.claim(level, entry, now, keys) {
                     return Some(Taken {
@@ -220,10 +320,11 @@ impl<T: Waiting> Levels<T> {
     fn claim(
         &mut self,
         level: u8,
-        entry: Entry<T>,
+        Slot { item, since }: Slot<T>,
         now: Tick,
         keys: &mut Option<Box<Keys<T>>>,
     ) -> Option<T::Claimed> {
+        let entry = Entry { item: item?, since };
         if let Some(keys) = keys
             && entry.item.is_keyed()
         {
@@ -287,14 +388,14 @@ impl<T: Waiting> Levels<T> {
 
     /// Returns since when the head of a level has waited, and drops dead entries before it.
     pub(super) fn oldest(&mut self, level: u8) -> Option<Tick> {
-        let entries = &mut self.rings[usize::from(level)].entries;
-        while entries
-            .front()
-            .is_some_and(|entry| !entry.item.is_waiting())
-        {
-            entries.pop_front();
+        let ring = &mut self.rings[usize::from(level)];
+        while let Some(first) = ring.entries.front() {
+            if first.item.as_ref().is_some_and(T::is_waiting) {
+                return Some(first.since);
+            }
+            ring.pop_front();
         }
-        entries.front().map(|entry| entry.since)
+        None
     }
 
     /// Empties all levels. `seize` claims an entry, or returns `false` if a cancellation was first.
@@ -302,7 +403,7 @@ impl<T: Waiting> Levels<T> {
         let mut count = 0;
         for level in 0..self.count() {
             for entry in std::mem::take(&mut self.rings[usize::from(level)].entries) {
-                if seize(entry.item) {
+                if entry.item.is_some_and(&mut seize) {
                     self.count_out(level);
                     count += 1;
                 }
@@ -311,10 +412,42 @@ impl<T: Waiting> Levels<T> {
         count
     }
 
+    /// Returns what waits in the levels less urgent than `level`: the least urgent first, and in each what came last.
+    pub(super) fn newest_below(&self, level: u8) -> impl Iterator<Item = (Place, &T)> {
+        let levels = (level + 1..self.count()).rev();
+        levels.flat_map(|level| {
+            let slots = self.rings[usize::from(level)].entries.iter().rev();
+            slots.filter_map(move |Slot { item, since }| {
+                let item = item.as_ref().filter(|item| item.is_waiting())?;
+                Some(((level, *since, item.number()), item))
+            })
+        })
+    }
+
+    /// Takes one of [`newest_below`](Self::newest_below), unless a cancellation takes it first. `None` if it is in no
+    /// level.
+    pub(super) fn remove(&mut self, item: &T) -> Option<Option<T::Claimed>> {
+        let level = item.level();
+        let ring = &mut self.rings[usize::from(level)];
+        let entry = ring.remove(item)?;
+        ring.trim();
+        let claimed = entry.item.claim();
+        if claimed.is_some() {
+            self.count_out(level);
+        }
+        Some(claimed)
+    }
+
+    /// Returns how many entries and holes there are.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.rings.iter().map(|ring| ring.entries.len()).sum()
+    }
+
     /// Returns every entry, dead ones included, in the order of the levels.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.rings
             .iter()
-            .flat_map(|ring| ring.entries.iter().map(|entry| &entry.item))
+            .flat_map(|ring| ring.entries.iter().filter_map(|entry| entry.item.as_ref()))
     }
 }

@@ -9,6 +9,7 @@
 
 mod keyed;
 mod levels;
+mod load;
 mod reserved;
 mod rules;
 mod slots;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use self::keyed::Keys;
 pub(crate) use self::levels::Taken;
 use self::levels::{Entry, Levels};
+use self::load::Load;
 use self::rules::Rules;
 pub(crate) use self::rules::Tripped;
 pub(crate) use self::slots::{Slot, Slots};
@@ -69,6 +71,23 @@ pub(crate) trait Waiting: Sized {
     /// Whether it is still in a level or between two attempts.
     fn is_waiting(&self) -> bool;
 
+    /// Where it waits, if it does.
+    fn waits(&self) -> Option<Waited>;
+
+    /// Whether both are the same.
+    fn is(&self, other: &Self) -> bool;
+
+    /// The level in which it is, or in which it will be after its delay.
+    fn level(&self) -> u8;
+
+    fn set_level(&self, level: u8);
+
+    /// What was last given to [`set_place`](Self::set_place), or anything.
+    fn place(&self) -> u32;
+
+    /// Notes where in its level it is.
+    fn set_place(&self, place: u32);
+
     /// Moves it from "between attempts" to "in a level". `false` if a cancellation was first.
     fn end_delay(&self) -> bool;
 
@@ -77,6 +96,9 @@ pub(crate) trait Waiting: Sized {
 
     /// Returns its number, which counts upwards in the order of arrival.
     fn number(&self) -> u64;
+
+    /// Its number, if it stands for bytes.
+    fn weighted(&self) -> Option<u64>;
 
     /// Whether it has a deadline, that is, an entry among the timers.
     fn has_deadline(&self) -> bool;
@@ -97,6 +119,8 @@ pub(crate) enum Refusal {
     Full,
     Closed,
     TooManyKeys,
+    /// Admission is paused.
+    Paused,
 }
 
 pub(crate) struct State<T: Waiting> {
@@ -113,7 +137,10 @@ pub(crate) struct State<T: Waiting> {
     capacity: usize,
     /// Room promised to submitters that have not come for it yet.
     reserved: usize,
+    load: Load,
     paused: bool,
+    /// Nothing is admitted for the time being.
+    shut: bool,
     closed: bool,
     counters: Counters,
     /// What this queue is asked for beyond the usual.
@@ -139,7 +166,9 @@ impl<T: Waiting> State<T> {
             delayed: 0,
             capacity: config.capacity,
             reserved: 0,
+            load: Load::new(config.capacity_bytes),
             paused: false,
+            shut: false,
             closed: false,
             counters: Counters::default(),
             waits: Histogram::new(),
@@ -158,24 +187,128 @@ impl<T: Waiting> State<T> {
             .saturating_sub(self.levels.live() + self.held() + self.delayed + self.reserved)
     }
 
-    pub(crate) fn admissible(&self) -> Result<(), Refusal> {
+    /// Whether one more operation, of so many bytes, may be admitted.
+    pub(crate) fn admissible(&self, weight: u64) -> Result<(), Refusal> {
         if self.closed {
             Err(Refusal::Closed)
-        } else if self.room() == 0 {
+        } else if self.shut {
+            Err(Refusal::Paused)
+        } else if !self.fits(weight) {
             Err(Refusal::Full)
         } else {
             Ok(())
         }
     }
 
+    /// Whether there is room for one more operation of so many bytes.
+    pub(crate) fn fits(&self, weight: u64) -> bool {
+        self.room() > 0 && self.load.excess(weight) == 0
+    }
+
     /// Keeps one place for a submitter that will come for it.
-    pub(crate) const fn reserve(&mut self) {
+    pub(crate) const fn reserve(&mut self, weight: u64) {
         self.reserved += 1;
+        self.load.reserve(weight);
     }
 
     /// Ends a reservation, used or not.
-    pub(crate) const fn unreserve(&mut self) {
+    pub(crate) const fn unreserve(&mut self, weight: u64) {
         self.reserved = self.reserved.saturating_sub(1);
+        self.load.unreserve(weight);
+    }
+
+    /// Counts the bytes of an operation, until it ends.
+    pub(crate) fn load(&mut self, id: u64, weight: u64) {
+        self.load.add(id, weight);
+    }
+
+    /// Ends that.
+    pub(crate) fn unload(&mut self, id: u64) {
+        self.load.remove(id);
+    }
+
+    /// Makes room for an operation of `level` and so many bytes: takes those of less urgent levels that have come last,
+    /// the least urgent first, and accounts for them. If all of them together would not do, takes none. One that waits
+    /// aside for its key is worth as much as one in its level.
+    pub(crate) fn shed(
+        &mut self,
+        level: u8,
+        weight: u64,
+        now: Tick,
+        mut out: impl FnMut(T::Claimed),
+    ) where
+        T: Clone,
+    {
+        let Some(victims) = self.choose_victims(level, weight) else {
+            return;
+        };
+        let mut gone = Vec::new();
+        for item in victims {
+            // A cancellation that was first accounts for itself.
+            let Some(claimed) = self.remove(&item) else {
+                continue;
+            };
+            if let Some(id) = item.weighted() {
+                self.load.remove(id);
+            }
+            if item.is_keyed() {
+                gone.push(item.number());
+            }
+            self.end(Ending::Shed, item.has_deadline());
+            out(claimed);
+        }
+        if let Some(keys) = &mut self.keys {
+            // Afterwards: what this releases may be another of the victims.
+            for number in gone {
+                self.levels.release(keys.leave(number, now).1);
+            }
+        }
+    }
+
+    fn choose_victims(&self, level: u8, weight: u64) -> Option<Vec<T>>
+    where
+        T: Clone,
+    {
+        let (count, bytes) = (usize::from(self.room() == 0), self.load.excess(weight));
+        let (mut victims, mut freed) = (Vec::new(), 0_u64);
+        let mut newest = self.newest_below(level);
+        while victims.len() < count || freed < bytes {
+            let item = newest.next()?;
+            let weight = item.weighted().map_or(0, |id| self.load.weight_of(id));
+            freed = freed.saturating_add(weight);
+            victims.push(item.clone());
+        }
+        Some(victims)
+    }
+
+    /// Returns what is less urgent than `level`, in its level or aside: the least urgent first, and in each level what
+    /// came last.
+    fn newest_below(&self, level: u8) -> impl Iterator<Item = &T> {
+        let mut queued = self.levels.newest_below(level).peekable();
+        let mut held = self.held_below(level).peekable();
+        std::iter::from_fn(move || {
+            let is_held_newer = held.peek().is_some_and(|(place, _)| {
+                let queued = queued.peek().map(|(place, _)| place);
+                queued.is_none_or(|other| place > other)
+            });
+            let next = if is_held_newer {
+                held.next()
+            } else {
+                queued.next()
+            };
+            next.map(|(_, item)| item)
+        })
+    }
+
+    /// Takes an operation out of its level, or from aside. `None` if a cancellation was first.
+    fn remove(&mut self, item: &T) -> Option<T::Claimed>
+    where
+        T: Clone,
+    {
+        match self.levels.remove(item) {
+            Some(claimed) => claimed,
+            None => self.remove_held(item),
+        }
     }
 
     /// Admits an operation that came at `since`. The caller has seen to it that there is room.
@@ -308,6 +441,24 @@ impl<T: Waiting> State<T> {
         }
     }
 
+    /// Puts a waiting operation at the end of another level, in constant time (logarithmic, if it waits aside for its
+    /// key); one between two attempts goes there after its delay. Returns `false` if it does not wait or there is no such level.
+    pub(crate) fn set_level(&mut self, item: &T, level: u8) -> bool {
+        if level >= self.levels.count() {
+            return false;
+        }
+        match item.waits() {
+            Some(Waited::InLevel) => {
+                self.levels.relocate(item, level) || self.move_held(item, level)
+            }
+            Some(Waited::BetweenAttempts) => {
+                item.set_level(level);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Frees the slot of an operation that is to be tried again, and queues it at the end of its level, now or after
     /// `delay`.
     pub(crate) fn retry(&mut self, item: T, level: u8, delay: Duration, now: Instant) {
@@ -328,7 +479,7 @@ impl<T: Waiting> State<T> {
         } else {
             self.delayed += 1;
             self.timers
-                .insert(now.saturating_add(nanos(delay)), Due::Retry(level, item));
+                .insert(now.saturating_add(nanos(delay)), Due::Retry(item));
         }
     }
 
@@ -375,9 +526,10 @@ impl<T: Waiting> State<T> {
         }
         while let Some(what) = self.timers.pop_due(now) {
             match what {
-                Due::Retry(level, item) => {
+                Due::Retry(item) => {
                     if item.end_delay() {
                         self.delayed -= 1;
+                        let level = item.level();
                         self.levels.push_back(level, Entry { item, since: now });
                     }
                 }
@@ -397,11 +549,14 @@ impl<T: Waiting> State<T> {
         ending: Ending,
         mut seize: impl FnMut(&T, Waited) -> bool,
     ) -> usize {
-        let (counters, mut with_deadline) = (&mut self.counters, 0);
+        let (counters, load, mut with_deadline) = (&mut self.counters, &mut self.load, 0);
         let mut take = |item: &T, from| {
             let seized = seize(item, from);
             if seized {
                 counters.count(ending);
+                if let Some(id) = item.weighted() {
+                    load.remove(id);
+                }
                 with_deadline += usize::from(item.has_deadline());
             }
             seized
@@ -487,6 +642,21 @@ impl<T: Waiting> State<T> {
         self.rules.as_mut().and_then(|rules| rules.take_tripped())
     }
 
+    /// Admits nothing until [`open`](Self::open). Returns whether it did before.
+    pub(crate) const fn shut(&mut self) -> bool {
+        !std::mem::replace(&mut self.shut, true)
+    }
+
+    /// Admits again. Returns whether it did not before.
+    pub(crate) const fn admit(&mut self) -> bool {
+        std::mem::replace(&mut self.shut, false)
+    }
+
+    /// Whether newcomers are admitted, if there is room.
+    pub(crate) const fn is_open(&self) -> bool {
+        !self.shut && !self.closed
+    }
+
     /// Refuses everything from now on. Returns whether it did not before.
     pub(crate) const fn close(&mut self) -> bool {
         !std::mem::replace(&mut self.closed, true)
@@ -538,6 +708,7 @@ impl<T: Waiting> State<T> {
             max_concurrent: self.limit,
             capacity: self.capacity,
             is_paused: self.paused,
+            is_admission_paused: self.shut,
             is_closed: self.closed,
             submitted: self.counters.submitted,
             completed: self.counters.completed,
@@ -546,6 +717,8 @@ impl<T: Waiting> State<T> {
             deadline_exceeded: self.counters.deadline_exceeded,
             cancelled: self.counters.cancelled,
             panicked: self.counters.panicked,
+            shed: self.counters.shed,
+            bytes: self.load.used(),
             retried: self.counters.retried,
             // Kept where retries are decided, which is not here.
             retries_refused: 0,
@@ -553,6 +726,8 @@ impl<T: Waiting> State<T> {
             throughput: self.rate.per_second(now),
             wait: self.waits.quantiles(),
             run: self.runs.quantiles(),
+            blocking_polls: 0,
+            not_pinned: 0,
             uptime: Duration::from_nanos(now),
         }
     }

@@ -77,7 +77,7 @@ impl Rules {
     pub(super) fn ended(&mut self, ending: Ending, ran: u64, running: usize) {
         if let Some(errors) = &mut self.errors {
             match ending {
-                Ending::Cancelled(_) => {}
+                Ending::Cancelled(_) | Ending::Shed => {}
                 _ => errors.record(ending != Ending::Completed),
             }
         }
@@ -86,7 +86,10 @@ impl Rules {
                 Ending::Completed => limiter.record(Some(ran), running),
                 Ending::Failed | Ending::TimedOut => limiter.record(None, running),
                 // Says nothing about what operations call.
-                Ending::DeadlineExceeded | Ending::Cancelled(_) | Ending::Panicked => {}
+                Ending::DeadlineExceeded
+                | Ending::Cancelled(_)
+                | Ending::Panicked
+                | Ending::Shed => {}
             }
         }
     }

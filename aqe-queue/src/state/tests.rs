@@ -17,6 +17,8 @@ struct Item {
     number: usize,
     keyed: bool,
     phase: Rc<Cell<Phase>>,
+    level: Rc<Cell<u8>>,
+    place: Rc<Cell<u32>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ impl Item {
             number,
             keyed: false,
             phase: Rc::new(Cell::new(Phase::Queued)),
+            level: Rc::default(),
+            place: Rc::default(),
         }
     }
 
@@ -69,6 +73,34 @@ impl Waiting for Item {
         self.phase.get() != Phase::Running
     }
 
+    fn waits(&self) -> Option<Waited> {
+        match self.phase.get() {
+            Phase::Queued => Some(Waited::InLevel),
+            Phase::Delayed => Some(Waited::BetweenAttempts),
+            Phase::Running => None,
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.phase, &other.phase)
+    }
+
+    fn level(&self) -> u8 {
+        self.level.get()
+    }
+
+    fn set_level(&self, level: u8) {
+        self.level.set(level);
+    }
+
+    fn place(&self) -> u32 {
+        self.place.get()
+    }
+
+    fn set_place(&self, place: u32) {
+        self.place.set(place);
+    }
+
     fn end_delay(&self) -> bool {
         let was_delayed = self.phase.get() == Phase::Delayed;
         if was_delayed {
@@ -85,6 +117,10 @@ impl Waiting for Item {
         self.number as u64
     }
 
+    fn weighted(&self) -> Option<u64> {
+        Some(self.number as u64)
+    }
+
     fn has_deadline(&self) -> bool {
         false
     }
@@ -98,6 +134,8 @@ impl Waiting for Item {
             number: *number,
             keyed: *keyed,
             phase: phase.upgrade()?,
+            level: Rc::default(),
+            place: Rc::default(),
         })
     }
 
@@ -121,9 +159,100 @@ fn take(state: &mut State<Item>, now: Instant, max: usize) -> Vec<usize> {
 
 fn push(state: &mut State<Item>, number: usize, level: u8, now: Instant) -> Item {
     let item = Item::new(number);
+    item.set_level(level);
     let since = state.epoch().tick(now);
     state.enqueue(item.clone(), level, since);
     item
+}
+
+#[test]
+fn shedding_takes_the_least_urgent_and_newest_and_no_more_than_it_must() {
+    let config = QueueConfig::default().capacity(6).capacity_bytes(100);
+    let (mut state, now) = state(&config);
+    for (number, level, weight) in [(0, 1, 10), (1, 4, 20), (2, 3, 30), (3, 3, 30), (4, 4, 5)] {
+        push(&mut state, number, level, now);
+        state.load(number as u64, weight);
+    }
+    let shed = |state: &mut State<Item>, level, weight| {
+        let mut shed = Vec::new();
+        let tick = state.epoch().tick(now);
+        state.shed(level, weight, tick, |item| shed.push(item.number));
+        shed
+    };
+    assert_eq!(state.admissible(5), Ok(()));
+    assert_eq!(state.admissible(6), Err(Refusal::Full));
+    // Nothing is below the lowest level, and all below the third would not do.
+    assert!(shed(&mut state, 4, 6).is_empty());
+    assert!(shed(&mut state, 3, 31).is_empty());
+    assert_eq!(state.queued(), 5);
+    // 25 bytes are missing: the newest of the lowest level, then the other.
+    assert_eq!(shed(&mut state, 3, 30), [4, 1]);
+    assert_eq!(state.admissible(30), Ok(()));
+    // By count: one place, whatever it weighs.
+    for number in 5..8 {
+        push(&mut state, number, 2, now);
+    }
+    assert_eq!(state.admissible(0), Err(Refusal::Full));
+    assert_eq!(shed(&mut state, 1, 0), [3]);
+    let status = state.status(now);
+    assert_eq!((status.shed, status.bytes, status.pending), (3, 40, 5));
+    assert_eq!(take(&mut state, now, 9), [0, 5, 6, 7, 2]);
+}
+
+#[test]
+fn moved_operation_goes_to_the_end_of_its_new_level() {
+    let (mut state, now) = state(&QueueConfig::default());
+    let items: Vec<_> = (0..6)
+        .map(|number| push(&mut state, number, 3, now))
+        .collect();
+    push(&mut state, 10, 1, now);
+    assert!(state.set_level(&items[4], 1));
+    assert!(state.set_level(&items[1], 0));
+    assert!(state.set_level(&items[0], 4));
+    assert!(state.set_level(&items[2], 3));
+    assert!(!state.set_level(&items[2], 5), "there are levels 0 to 4");
+    let status = state.status(now);
+    let depths: Vec<_> = status.levels.iter().map(|level| level.pending).collect();
+    assert_eq!((depths, status.pending), (vec![1, 2, 0, 3, 1], 7));
+    assert_eq!(take(&mut state, now, 100), [1, 10, 4, 2, 3, 5, 0]);
+    assert!(!state.set_level(&items[5], 0), "it runs");
+    assert_eq!(state.queued(), 0);
+}
+
+#[test]
+fn moving_there_and_back_keeps_nothing_and_loses_nothing() {
+    let (mut state, now) = state(&QueueConfig::default().max_concurrent(200));
+    let items: Vec<_> = (0..100)
+        .map(|number| push(&mut state, number, 2, now))
+        .collect();
+    for round in 0..10_000 {
+        let (item, level) = (&items[round % 7], if round % 2 == 0 { 4 } else { 2 });
+        assert!(state.set_level(item, level));
+        assert!(state.levels.iter().count() == 100);
+        assert!(state.levels.slots() <= 2 * 100 + 128, "{round}");
+    }
+    // One that has moved can be cancelled like any other.
+    assert!(state.set_level(&items[50], 0));
+    let from = items[50].seize().unwrap();
+    state.withdraw(from, items[50].level(), CLEARED, false);
+    let mut taken = take(&mut state, now, 200);
+    taken.sort_unstable();
+    let expected: Vec<_> = (0..100).filter(|number| *number != 50).collect();
+    assert_eq!(taken, expected);
+    assert!(state.queued() == 0);
+}
+
+#[test]
+fn level_of_a_retry_can_change_during_its_delay() {
+    let (mut state, now) = state(&QueueConfig::default());
+    let item = push(&mut state, 1, 4, now);
+    take(&mut state, now, 1);
+    let delay = Duration::from_secs(1);
+    state.retry(item.clone().wait(true), 4, delay, now);
+    assert!(state.set_level(&item, 0));
+    push(&mut state, 2, 1, now);
+    state.tick(now + delay, |_| unreachable!());
+    assert_eq!(take(&mut state, now + delay, 9), [1, 2]);
 }
 
 #[test]
@@ -274,13 +403,13 @@ fn cancelled_entries_are_swept() {
 fn room_counts_what_waits_and_what_is_promised() {
     let (mut state, now) = state(&QueueConfig::default().capacity(2).max_concurrent(1));
     push(&mut state, 0, 0, now);
-    assert_eq!(state.admissible(), Ok(()));
-    state.reserve();
-    assert_eq!(state.admissible(), Err(Refusal::Full));
+    assert_eq!(state.admissible(0), Ok(()));
+    state.reserve(0);
+    assert_eq!(state.admissible(0), Err(Refusal::Full));
     assert_eq!(take(&mut state, now, 1), [0]);
-    assert_eq!(state.admissible(), Ok(()));
+    assert_eq!(state.admissible(0), Ok(()));
     state.close();
-    assert_eq!(state.admissible(), Err(Refusal::Closed));
+    assert_eq!(state.admissible(0), Err(Refusal::Closed));
 }
 
 #[test]
@@ -343,6 +472,7 @@ fn push_keyed(state: &mut State<Item>, number: usize, key: &str, level: u8, now:
         keyed: true,
         ..Item::new(number)
     };
+    item.set_level(level);
     let since = state.epoch().tick(now);
     state.enter_key(number as u64, &key.into(), since).unwrap();
     state.enqueue(item.clone(), level, since);
@@ -411,6 +541,90 @@ fn what_is_released_to_its_level_and_cancelled_does_not_keep_its_key() {
     }
     assert!(state.is_idle());
     assert_eq!(state.keys.as_ref().map(|keys| keys.known()), Some(0));
+}
+
+#[test]
+fn held_operation_that_is_moved_counts_with_its_new_urgency() {
+    let (mut state, now) = state(&QueueConfig::default().max_concurrent(100));
+    let items: Vec<_> = (0..4)
+        .map(|number| push_keyed(&mut state, number, "a", 2, now))
+        .collect();
+    push(&mut state, 9, 1, now);
+    assert_eq!(take(&mut state, now, 1), [9]);
+    assert_eq!(take(&mut state, now, 9), [0]);
+    assert_eq!(state.status(now).held, 3);
+    assert!(state.set_level(&items[3], 0));
+    assert!(state.set_level(&items[1], 4));
+    assert!(!state.set_level(&items[0], 4), "it runs");
+    let status = state.status(now);
+    let depths: Vec<_> = status.levels.iter().map(|level| level.pending).collect();
+    assert_eq!((depths, status.pending), (vec![1, 0, 1, 0, 1], 3));
+    // They are looked at, and put aside again.
+    assert!(take(&mut state, now, 9).is_empty());
+    assert_eq!(state.status(now).held, 3);
+    for (ended, next) in [(0, 3), (3, 2), (2, 1)] {
+        end_at(&mut state, ended, items[ended].level(), now);
+        assert_eq!(take(&mut state, now, 9), [next]);
+    }
+    // One that is moved and cancelled before it is looked at.
+    let last = push_keyed(&mut state, 4, "a", 2, now);
+    assert!(take(&mut state, now, 9).is_empty());
+    assert!(state.set_level(&last, 0));
+    let from = last.seize().unwrap();
+    state.withdraw_keyed((4, 0), from, last.level(), CLEARED, false);
+    assert_eq!(state.status(now).pending, 0);
+}
+
+#[test]
+fn released_operation_leaves_the_others_where_they_say_they_are() {
+    let (mut state, start) = state(&QueueConfig::default().max_concurrent(2));
+    let at = |ms| start + Duration::from_millis(ms);
+    let first: Vec<_> = (0..2)
+        .map(|number| push_keyed(&mut state, number, "a", 2, at(number as u64)))
+        .collect();
+    push(&mut state, 2, 2, at(2));
+    assert_eq!(take(&mut state, at(3), 9), [0, 2]);
+    let behind: Vec<_> = (3..6)
+        .map(|number| push(&mut state, number, 2, at(number as u64)))
+        .collect();
+    end_keyed(&mut state, 0, at(7));
+    assert_eq!(state.status(at(7)).held, 0);
+    // Number 1 is before them in its level now; each is still found.
+    assert!(state.set_level(&behind[1], 1));
+    assert!(state.set_level(&first[1], 3));
+    assert!(state.set_level(&behind[2], 0));
+    state.resize(9);
+    assert_eq!(take(&mut state, at(8), 9), [5, 4, 3, 1]);
+}
+
+#[test]
+fn shedding_counts_what_waits_aside() {
+    let config = QueueConfig::default().capacity(4).capacity_bytes(100);
+    let (mut state, now) = state(&config);
+    let after = |ms| now + Duration::from_millis(ms);
+    for (number, level) in [(0, 3), (1, 4), (2, 3), (3, 3)] {
+        push_keyed(&mut state, number, "a", level, after(number as u64));
+        state.load(number as u64, 20);
+    }
+    push(&mut state, 4, 3, after(4));
+    state.load(4, 20);
+    assert_eq!(take(&mut state, after(5), 9), [0, 4]);
+    push(&mut state, 5, 3, after(6));
+    let shed = |state: &mut State<Item>, weight| {
+        let (mut shed, tick) = (Vec::new(), state.epoch().tick(after(7)));
+        state.shed(2, weight, tick, |item| shed.push(item.number));
+        shed
+    };
+    let status = state.status(after(7));
+    assert_eq!((status.held, status.pending, status.bytes), (3, 4, 100));
+    // Number 5 has come last of its level and weighs nothing.
+    assert_eq!(shed(&mut state, 40), [1, 5, 3]);
+    let status = state.status(after(7));
+    assert_eq!((status.held, status.pending, status.bytes), (1, 1, 60));
+    assert_eq!(status.shed, 3);
+    // What is left has its turn when the key is free.
+    end_keyed(&mut state, 0, after(8));
+    assert_eq!(take(&mut state, after(8), 9), [2]);
 }
 
 #[test]
@@ -670,5 +884,100 @@ proptest! {
             prop_assert_eq!(state.is_idle(), in_queue == 0);
             prop_assert_eq!(state.next_due().is_some() || model.delayed.is_empty(), true);
         }
+    }
+
+    /// Whatever is moved, shed, cancelled or put aside: everything starts once or ends otherwise, and the counts agree.
+    #[test]
+    fn nothing_is_lost_or_started_twice(
+        steps in prop::collection::vec((0u8..8, any::<usize>(), 0u8..3, prop::option::of(0u8..3)), 1..200),
+        rate in any::<bool>(),
+    ) {
+        let mut keys = KeyLimits::default().max_concurrent(1);
+        if rate {
+            keys = keys.rate(crate::KeyRate::new(10, Duration::from_secs(1)).burst(2));
+        }
+        let config = QueueConfig::default().max_concurrent(3).priority_levels(3).capacity(12).capacity_bytes(120).keys(keys);
+        let (mut state, start) = state(&config);
+        let mut items: Vec<Item> = Vec::new();
+        let (mut starts, mut over, mut running) = (Vec::new(), Vec::new(), Vec::new());
+        let mut ms = 0;
+        for (what, which, level, key) in steps {
+            ms += 1;
+            let now = start + Duration::from_millis(ms);
+            let tick = state.epoch().tick(now);
+            match what {
+                0..=2 => {
+                    let (number, weight) = (items.len(), (which % 30) as u64);
+                    if state.admissible(weight) == Err(Refusal::Full) {
+                        state.shed(level, weight, tick, |item| over.push(item.number));
+                    }
+                    if state.admissible(weight).is_ok() {
+                        items.push(match key {
+                            Some(key) => push_keyed(&mut state, number, &key.to_string(), level, now),
+                            None => push(&mut state, number, level, now),
+                        });
+                        state.load(number as u64, weight);
+                    }
+                }
+                3 => {
+                    let taken = take(&mut state, now, which % 4);
+                    starts.extend(taken.iter().copied());
+                    running.extend(taken);
+                }
+                4 if !running.is_empty() => {
+                    let number = running.swap_remove(which % running.len());
+                    end_at(&mut state, number, items[number].level(), now);
+                    state.unload(number as u64);
+                    over.push(number);
+                }
+                5 | 6 if !items.is_empty() => {
+                    let item = &items[which % items.len()];
+                    prop_assert_eq!(state.set_level(item, level), item.is_waiting());
+                }
+                7 if !items.is_empty() => {
+                    let item = &items[which % items.len()];
+                    if item.is_waiting() {
+                        let from = item.seize().unwrap();
+                        state.withdraw_keyed((item.number(), tick), from, item.level(), CLEARED, false);
+                        state.unload(item.number());
+                        over.push(item.number);
+                    }
+                }
+                _ => {}
+            }
+            let status = state.status(now);
+            let waiting = items.iter().filter(|item| item.is_waiting()).count();
+            prop_assert_eq!((status.pending, status.running), (waiting, running.len()));
+            let mut depths = [0; 3];
+            items.iter().filter(|item| item.is_waiting()).for_each(|item| depths[usize::from(item.level())] += 1);
+            prop_assert_eq!(status.levels.iter().map(|level| level.pending).collect::<Vec<_>>(), depths.to_vec());
+        }
+        // What is left runs when there is time for it.
+        for _ in 0..items.len() {
+            ms += 1_000;
+            let now = start + Duration::from_millis(ms);
+            for number in running.drain(..) {
+                end_at(&mut state, number, items[number].level(), now);
+                state.unload(number as u64);
+                over.push(number);
+            }
+            state.tick(now, |_| ());
+            let taken = take(&mut state, now, 9);
+            starts.extend(taken.iter().copied());
+            running.extend(taken);
+        }
+        for number in running.drain(..) {
+            end_at(&mut state, number, items[number].level(), start);
+            state.unload(number as u64);
+            over.push(number);
+        }
+        prop_assert!(state.is_idle());
+        prop_assert_eq!(state.status(start).bytes, 0);
+        over.sort_unstable();
+        prop_assert_eq!(over, (0..items.len()).collect::<Vec<_>>());
+        let count = starts.len();
+        starts.sort_unstable();
+        starts.dedup();
+        prop_assert_eq!(starts.len(), count);
     }
 }

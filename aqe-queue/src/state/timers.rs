@@ -18,7 +18,7 @@ pub(super) struct Timers<T: Waiting> {
 /// What is to happen.
 pub(super) enum Due<T: Waiting> {
     /// An operation goes back to a level.
-    Retry(u8, T),
+    Retry(T),
     /// An operation is over its time as a whole.
     Deadline(T::Weak),
 }
@@ -77,7 +77,7 @@ impl<T: Waiting> Timers<T> {
     /// Calls `keep` with each retry and removes those for which it returns `false`.
     pub(super) fn retain_retries(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.heap.retain(|timer| match &timer.what {
-            Due::Retry(_, item) => keep(item),
+            Due::Retry(item) => keep(item),
             Due::Deadline(_) => true,
         });
     }
@@ -85,7 +85,7 @@ impl<T: Waiting> Timers<T> {
     /// Returns every retry, dead ones included, in no order.
     pub(super) fn retries(&self) -> impl Iterator<Item = &T> {
         self.heap.iter().filter_map(|timer| match &timer.what {
-            Due::Retry(_, item) => Some(item),
+            Due::Retry(item) => Some(item),
             Due::Deadline(_) => None,
         })
     }
@@ -99,7 +99,7 @@ impl<T: Waiting> Timers<T> {
 impl<T: Waiting> Timer<T> {
     fn is_dead(&self) -> bool {
         match &self.what {
-            Due::Retry(_, item) => !item.is_waiting(),
+            Due::Retry(item) => !item.is_waiting(),
             Due::Deadline(item) => T::is_gone(item),
         }
     }
