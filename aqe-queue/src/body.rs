@@ -146,14 +146,30 @@ pub(crate) struct Overrides<E> {
     /// `Some(None)` switches the timeout off.
     pub(crate) timeout: Option<Option<Duration>>,
     pub(crate) deadline: Option<Instant>,
-    pub(crate) key: Option<Arc<str>>,
     /// In bytes.
     pub(crate) weight: u64,
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) retry_if: Option<Predicate<E>>,
+    /// Boxed, because a submission is moved several times and few have any of this.
+    pub(crate) rare: Option<Box<Rare<E>>>,
+}
+
+/// What few operations ask for.
+pub(crate) struct Rare<E> {
+    pub(crate) key: Option<Arc<str>>,
     pub(crate) retry_after: Option<RetryAfter<E>>,
     /// The attempts so far, if the queue has a sink for dead letters.
     pub(crate) history: History,
+}
+
+impl<E> Default for Rare<E> {
+    fn default() -> Self {
+        Self {
+            key: None,
+            retry_after: None,
+            history: History::default(),
+        }
+    }
 }
 
 /// Says whether an error is worth another attempt.
@@ -163,14 +179,21 @@ pub(crate) type Predicate<E> = Box<dyn Fn(&E) -> bool + Send>;
 pub(crate) type RetryAfter<E> = Box<dyn Fn(&E) -> Option<Duration> + Send>;
 
 impl<E> Overrides<E> {
+    pub(crate) fn rare(&mut self) -> &mut Rare<E> {
+        self.rare.get_or_insert_with(Box::default)
+    }
+
+    pub(crate) fn key(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref()?.key.as_ref()
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.timeout.is_none()
             && self.deadline.is_none()
-            && self.key.is_none()
             && self.weight == 0
             && self.retry.is_none()
             && self.retry_if.is_none()
-            && self.retry_after.is_none()
+            && self.rare.is_none()
     }
 }
 
@@ -179,12 +202,10 @@ impl<E> Default for Overrides<E> {
         Self {
             timeout: None,
             deadline: None,
-            key: None,
             weight: 0,
             retry: None,
             retry_if: None,
-            retry_after: None,
-            history: History::default(),
+            rare: None,
         }
     }
 }

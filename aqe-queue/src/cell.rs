@@ -410,7 +410,7 @@ impl<S: 'static, T: 'static, E: 'static, H: 'static> Fresh<S, T, E, H> {
     {
         let traits = Traits::new(
             overrides.deadline.is_some(),
-            overrides.key.is_some(),
+            overrides.key().is_some(),
             overrides.weight > 0,
         );
         let header = Header::new(level, traits, on_drop);
@@ -535,7 +535,7 @@ impl<B: Body, H: Home> OpCell<B, H> {
                 let retry_if = overrides.and_then(|it| it.retry_if.as_ref());
                 let worth_it = B::is_worth_retrying(&error) && retry_if.is_none_or(|it| it(&error));
                 if worth_it {
-                    let asked = || overrides?.retry_after.as_ref()?(&error);
+                    let asked = || overrides?.rare.as_ref()?.retry_after.as_ref()?(&error);
                     self.prepare_retry(body, overrides, defaults, chance, asked)
                 } else {
                     None
@@ -577,7 +577,7 @@ impl<B: Body, H: Home> OpCell<B, H> {
             // SAFETY: with the run right nobody else reaches the stage.
             if let Stage::Live { overrides, .. } = unsafe { &mut *stage } {
                 let overrides = overrides.get_or_insert_with(Box::default);
-                swallow(|| act(sink, &mut overrides.history));
+                swallow(|| act(sink, &mut overrides.rare().history));
             }
         });
     }

@@ -100,7 +100,7 @@ impl<B: Body> Submission<B> {
     /// # Ok(()) }
     /// ```
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
-        self.overrides.key = Some(key.into());
+        self.overrides.rare().key = Some(key.into());
         self
     }
 
@@ -146,7 +146,7 @@ impl<B: Body> Submission<B> {
         mut self,
         delay: impl Fn(&B::Error) -> Option<Duration> + Send + 'static,
     ) -> Self {
-        self.overrides.retry_after = Some(Box::new(delay));
+        self.overrides.rare().retry_after = Some(Box::new(delay));
         self
     }
 
@@ -232,7 +232,7 @@ impl<B: Body> Submission<B> {
         Ok(Pending {
             terms: Terms {
                 deadline: self.overrides.deadline,
-                key: self.overrides.key.clone(),
+                key: self.overrides.key().cloned(),
                 weight: self.overrides.weight,
             },
             fresh: Fresh::new(self.body, self.overrides, level, self.on_drop, self.link),

@@ -220,3 +220,65 @@ async fn urgent_newcomer_passes_those_who_wait_by_shedding() {
     assert_eq!(urgent.await, Ok(4));
     assert_eq!(waiting.await.unwrap().await, Ok(3));
 }
+
+/// Producers that shed one another's operations, move them between levels and cancel them, on several threads. Every
+/// operation ends once, and no byte is left over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn nothing_is_lost_between_shedding_moving_and_cancelling() {
+    const EACH: u8 = 250;
+    let config = QueueConfig::default().capacity(16).capacity_bytes(200);
+    let queue = queue(config.max_concurrent(3).overflow(Overflow::ShedLowest));
+    let producers: Vec<_> = (0..4_u8)
+        .map(|producer| {
+            let queue = queue.clone();
+            tokio::spawn(async move {
+                let mut handles = Vec::new();
+                for number in 0..EACH {
+                    let operation = queue.future(async move {
+                        if number % 3 == 0 {
+                            tokio::task::yield_now().await;
+                        }
+                        Ok::<_, ()>(number)
+                    });
+                    let level = number.wrapping_mul(7).wrapping_add(producer) % 5;
+                    let operation = operation.priority(Priority::Level(level));
+                    let handle = operation.weight(u64::from(number % 40)).submit().await;
+                    handles.push(handle.unwrap());
+                    let earlier = &handles[usize::from(number / 2)];
+                    earlier.set_priority(Priority::Level(number % 5)).unwrap();
+                    if number % 11 == 0 {
+                        handles[usize::from(number)].cancel();
+                    }
+                }
+                let mut ends = [0_u64; 3];
+                for handle in handles {
+                    match handle.await {
+                        Ok(_) => ends[0] += 1,
+                        Err(OperationError::Shed { attempts: 0 }) => ends[1] += 1,
+                        Err(OperationError::Cancelled { .. }) => ends[2] += 1,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                ends
+            })
+        })
+        .collect();
+    let mut ends = [0; 3];
+    for producer in producers {
+        for (sum, count) in ends.iter_mut().zip(producer.await.unwrap()) {
+            *sum += count;
+        }
+    }
+    queue.idle().await;
+    let status = queue.status();
+    assert_eq!(ends, [status.completed, status.shed, status.cancelled]);
+    assert_eq!(ends.iter().sum::<u64>(), 4 * u64::from(EACH));
+    assert_eq!((status.pending, status.running, status.bytes), (0, 0, 0));
+    // All room is there again.
+    queue
+        .future(second(1))
+        .weight(200)
+        .try_submit()
+        .unwrap()
+        .cancel();
+}

@@ -46,6 +46,9 @@ async fn futures_go_between_threads() {
     is_send(&queue.future(async { Ok::<_, ()>(()) }).submit());
     is_send(&queue.operation(|_| async { Ok::<_, ()>(()) }).submit());
     is_send(&queue.run(async {}));
+    is_send(&queue.run_all([async { Ok::<_, ()>(()) }]).next());
+    is_send(&queue.run_all([async { Ok::<_, ()>(()) }]).ordered().next());
+    is_send(&queue.run_all([queue.operation(|_| async { Ok::<_, ()>(()) })]));
     is_send(&queue.idle());
     is_send(&queue.drain());
     is_send(&queue.drain_within(Duration::ZERO));

@@ -178,3 +178,25 @@ async fn one_runs_at_a_time_on_many_threads() {
     queue.idle().await;
     assert_eq!(queue.status().panicked, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_of_what_has_ended() {
+    let queue = AsyncOperationQueue::new(QueueConfig::default()).unwrap();
+    let value = Arc::new(());
+    for on_drop in [OnDrop::Cancel, OnDrop::Detach] {
+        let result = Arc::clone(&value);
+        let operation = queue.future(async move {
+            sleep(MS).await;
+            Ok::<_, ()>(result)
+        });
+        let handle = operation.on_drop(on_drop).unique("value").submit();
+        let handle = handle.await.unwrap();
+        if on_drop == OnDrop::Cancel {
+            assert!(handle.clone().await.is_ok());
+        }
+        sleep(MS / 2).await;
+        drop(handle);
+        queue.idle().await;
+        assert_eq!(Arc::strong_count(&value), 1, "{on_drop:?}");
+    }
+}

@@ -134,6 +134,8 @@ pub(crate) struct State<T: Waiting> {
     running: usize,
     /// Operations between two attempts.
     delayed: usize,
+    /// When the last retry queued.
+    returned: Tick,
     capacity: usize,
     /// Room promised to submitters that have not come for it yet.
     reserved: usize,
@@ -164,6 +166,7 @@ impl<T: Waiting> State<T> {
             rules,
             running: 0,
             delayed: 0,
+            returned: 0,
             capacity: config.capacity,
             reserved: 0,
             load: Load::new(config.capacity_bytes),
@@ -475,12 +478,20 @@ impl<T: Waiting> State<T> {
             self.levels.release(keys.stop(item.number(), now));
         }
         if delay.is_zero() {
-            self.levels.push_back(level, Entry { item, since: now });
+            let since = self.return_time(now);
+            self.levels.push_back(level, Entry { item, since });
         } else {
             self.delayed += 1;
             self.timers
                 .insert(now.saturating_add(nanos(delay)), Due::Retry(item));
         }
+    }
+
+    /// Returns since when a retry that queues now waits: a nanosecond after the last, if they come together. Their numbers
+    /// do not tell their order, and what is [held](keyed) must find back to its place.
+    fn return_time(&mut self, now: Tick) -> Tick {
+        self.returned = now.max(self.returned.saturating_add(1));
+        self.returned
     }
 
     /// Counts an attempt that took too long.
@@ -529,8 +540,8 @@ impl<T: Waiting> State<T> {
                 Due::Retry(item) => {
                     if item.end_delay() {
                         self.delayed -= 1;
-                        let level = item.level();
-                        self.levels.push_back(level, Entry { item, since: now });
+                        let (level, since) = (item.level(), self.return_time(now));
+                        self.levels.push_back(level, Entry { item, since });
                     }
                 }
                 Due::Deadline(item) => {
