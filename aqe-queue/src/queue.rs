@@ -189,9 +189,7 @@ impl QueueBuilder {
             self.memory,
         ));
         let tasks = QueueWorker::all(&shared);
-        let link = Arc::new(Link {
-            shared: Arc::clone(&shared),
-        });
+        let link = Arc::new(Link::new(Arc::clone(&shared)));
         Ok((
             AsyncOperationQueue {
                 link,
@@ -552,9 +550,7 @@ impl AsyncOperationQueue {
 
 impl Clone for AsyncOperationQueue {
     fn clone(&self) -> Self {
-        let link = Arc::new(Link {
-            shared: Arc::clone(&self.link.shared),
-        });
+        let link = Arc::new(Link::new(Arc::clone(&self.link.shared)));
         Self {
             link,
             owner: Arc::clone(&self.owner),
