@@ -11,10 +11,9 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::Home;
-use crate::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::sync::UnsafeCell;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// What every block begins with.
 pub(super) struct Block {
@@ -41,8 +40,10 @@ const MAY_SHARE: bool = !cfg!(aqe_single);
 /// Where the operations of one handle of a queue are laid.
 pub(crate) struct Nursery<H> {
     home: Arc<H>,
+    /// Somebody uses `open`. Nobody waits for that, so this is all the lock there is, and half as dear as one.
+    busy: AtomicBool,
     /// The open block of each level that has had one.
-    open: Mutex<Vec<Option<Open>>>,
+    open: UnsafeCell<Vec<Option<Open>>>,
 }
 
 /// A block to which operations are being added.
@@ -53,7 +54,7 @@ struct Open {
     laid: usize,
 }
 
-// SAFETY: an open block is reached through its mutex alone; what lies in it is reached by others, who have nothing to
+// SAFETY: an open block is reached by whoever has set `busy`; what lies in it is reached by others, who have nothing to
 // do with the fields here. The home is `Send` and `Sync`.
 unsafe impl<H: Home> Send for Nursery<H> {}
 // SAFETY: as above.
@@ -69,10 +70,11 @@ pub(super) struct Place<H> {
 }
 
 impl<H: Home> Nursery<H> {
-    pub(crate) const fn new(home: Arc<H>) -> Self {
+    pub(crate) fn new(home: Arc<H>) -> Self {
         Self {
             home,
-            open: Mutex::new(Vec::new()),
+            busy: AtomicBool::new(false),
+            open: UnsafeCell::new(Vec::new()),
         }
     }
 
@@ -80,15 +82,18 @@ impl<H: Home> Nursery<H> {
     pub(super) fn place(&self, level: u8, layout: Layout) -> Place<H> {
         let shared = layout.size() <= LARGEST_SHARED && layout.align() <= ALIGN && MAY_SHARE;
         // Whoever would have to wait for another thread is better off alone.
-        match self.open.try_lock().filter(|_| shared) {
-            Some(mut open) => self.place_among(&mut open, level, layout),
-            None => {
-                let mut alone = self.open_block(offset_of_first(layout) + layout.size(), layout);
-                let place = alone.lay(layout);
-                alone.close();
-                place
-            }
+        if shared && !self.busy.swap(true, Ordering::Acquire) {
+            let place = self.open.with_mut(|open| {
+                // SAFETY: this thread has set `busy`.
+                self.place_among(unsafe { &mut *open }, level, layout)
+            });
+            self.busy.store(false, Ordering::Release);
+            return place;
         }
+        let mut alone = self.open_block(offset_of_first(layout) + layout.size(), layout);
+        let place = alone.lay(layout);
+        alone.close();
+        place
     }
 
     fn place_among(&self, open: &mut Vec<Option<Open>>, level: u8, layout: Layout) -> Place<H> {
@@ -136,9 +141,11 @@ impl<H: Home> Nursery<H> {
 
 impl<H> Drop for Nursery<H> {
     fn drop(&mut self) {
-        for open in self.open.get_mut().drain(..).flatten() {
-            open.close();
-        }
+        let open = self.open.with_mut(|open| {
+            // SAFETY: nobody else has the nursery any more.
+            std::mem::take(unsafe { &mut *open })
+        });
+        open.into_iter().flatten().for_each(Open::close);
     }
 }
 

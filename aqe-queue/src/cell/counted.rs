@@ -69,6 +69,16 @@ impl<T: ?Sized> Counted<T> {
         self.header().references.load(Ordering::Acquire) == 1
     }
 
+    /// Makes another reference of one that is the only one, for less than [`clone`](Clone::clone) costs.
+    pub(super) fn double(&self) -> Self {
+        if !self.is_unique() {
+            return self.clone();
+        }
+        // Nobody else can see the count change.
+        self.header().references.store(2, Ordering::Relaxed);
+        Self(self.0, PhantomData)
+    }
+
     pub(crate) fn ptr_eq(one: &Self, other: &Self) -> bool {
         one.at().0 == other.at().0
     }

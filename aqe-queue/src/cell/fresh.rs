@@ -93,7 +93,7 @@ impl<S: 'static, T: 'static, E: 'static, H: Home> Fresh<S, T, E, H> {
 
     /// Returns the reference that the queue keeps.
     pub(crate) fn op(&self) -> OpRef {
-        let op: NonNull<dyn Run> = self.op.clone().into_raw();
+        let op: NonNull<dyn Run> = self.op.double().into_raw();
         // SAFETY: the same operation and the same reference, without the types.
         unsafe { Counted::from_raw(op) }
     }
