@@ -183,6 +183,9 @@ async fn nothing_is_begun_without_a_slot_or_before_what_waits() {
             Ok::<_, ()>(())
         }
     };
+    while queue.status().running == 0 {
+        tokio::task::yield_now().await;
+    }
     let mut early = queue.run_all([note(9)]);
     tokio::select! {
         biased;
