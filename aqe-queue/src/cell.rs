@@ -34,6 +34,7 @@ use crate::context::{AttemptContext, CancelSignal};
 use crate::dead_letters::{DeadLetters, Failure, History};
 use crate::handle::{OnDrop, OperationId};
 use crate::retry::RetryPolicy;
+use crate::shared::Shared;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::Ordering;
 
@@ -58,6 +59,10 @@ pub(crate) trait Home: Send + Sync + 'static {
     fn end_signal(&self, id: u64, fire: bool);
     /// Returns who is to be told of operations that failed for good.
     fn dead_letters(&self) -> Option<&dyn DeadLetters> {
+        None
+    }
+    /// Returns the queue itself, if it is one.
+    fn shared(&self) -> Option<&Shared> {
         None
     }
 }
@@ -412,6 +417,7 @@ impl<S: 'static, T: 'static, E: 'static, H: 'static> Fresh<S, T, E, H> {
             overrides.deadline.is_some(),
             overrides.key().is_some(),
             overrides.weight > 0,
+            overrides.kind().is_some(),
         );
         let header = Header::new(level, traits, on_drop);
         let overrides = (!overrides.is_empty()).then(|| Box::new(overrides));
@@ -840,14 +846,14 @@ impl fmt::Debug for Owned {
 }
 
 /// Runs user code whose panic has nobody to go to.
-fn swallow(act: impl FnOnce()) {
+pub(crate) fn swallow(act: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(act)) {
         drop(message_of(panic));
     }
 }
 
 /// Returns the text of a panic.
-fn message_of(panic: Box<dyn Any + Send>) -> Box<str> {
+pub(crate) fn message_of(panic: Box<dyn Any + Send>) -> Box<str> {
     let message = if let Some(text) = panic.downcast_ref::<&str>() {
         (*text).into()
     } else if let Some(text) = panic.downcast_ref::<String>() {

@@ -62,6 +62,7 @@
 //! | level | How urgent it is: 0 is the most urgent. [`Priority`] names the first five. A more urgent operation starts before a less urgent one; within a level the first in is the first out. |
 //! | ageing | After [`ageing`](QueueConfig::ageing), one start in [`AGEING_SHARE`](config::AGEING_SHARE) goes to the operation that has waited longest, so the wait of the lowest level is bounded. |
 //! | attempt | One run of an operation, counted from 1. `retry_attempts` are those *after* the first. A waiting retry holds no slot; when its delay is over it queues at the end of its level. |
+//! | call | What a [batch handler](batching) gets: several operations of one kind. It has one slot. |
 //! | slot | The right to run. There are `max_concurrent`; an attempt that times out is dropped *before* its slot is used again and before its handle says so. |
 //! | timeout | A [`Duration`](std::time::Duration) for each attempt, from the moment in which it first waits for something. |
 //! | deadline | An [`Instant`](std::time::Instant) for the operation as a whole, wherever it is. |
@@ -98,6 +99,7 @@
 //! # Modules
 //!
 //! - [`config`]: the settings and their defaults.
+//! - [`batching`]: handlers that get several operations in one call.
 //! - [`named`]: operations that have a name and can travel; their registry.
 //! - [`backend`]: where they wait when they may run in another process; the trait that a remote engine implements.
 //! - [`dead_letters`]: what failed for good, and how.
@@ -122,6 +124,7 @@
 //! - At most 64 levels and 64 workers.
 
 pub mod backend;
+pub mod batching;
 mod body;
 mod budget;
 mod cell;
@@ -157,6 +160,7 @@ pub mod threshold;
 mod unique;
 mod worker;
 
+pub use crate::batching::{BatchContext, BatchOptions};
 pub use crate::budget::RetryBudget;
 pub use crate::config::{ConfigError, QueueConfig};
 pub use crate::context::{AttemptContext, CancelSignal};

@@ -58,6 +58,14 @@ impl<B: Body> Submission<B> {
         self
     }
 
+    /// Says that the operation is of a kind that has a batch handler.
+    pub(crate) fn kind(mut self, kind: Option<u32>) -> Self {
+        if kind.is_some() {
+            self.overrides.rare().kind = kind;
+        }
+        self
+    }
+
     /// Sets the urgency; [`Priority::Medium`] otherwise.
     pub const fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
@@ -233,6 +241,7 @@ impl<B: Body> Submission<B> {
             terms: Terms {
                 deadline: self.overrides.deadline,
                 key: self.overrides.key().cloned(),
+                kind: self.overrides.kind(),
                 weight: self.overrides.weight,
             },
             fresh: Fresh::new(self.body, self.overrides, level, self.on_drop, self.link),

@@ -296,23 +296,28 @@ impl AsyncOperationQueue {
     pub fn submit_shared<O: Operation>(&self, operation: Arc<O>) -> Submission<Named<O>> {
         let handler = self.registry().typed::<O>();
         let unknown = handler.is_none().then_some(O::NAME);
-        self.named(Named::new(operation, handler), unknown.map(Cow::Borrowed))
+        let body = Named::new(operation, handler);
+        self.named(body, O::NAME, unknown.map(Cow::Borrowed))
     }
 
     /// Prepares a named operation whose type is not known here, such as one that has come from elsewhere. As a value
     /// it is handed over as it is; as bytes it is decoded for its handler.
     pub fn submit_payload(&self, payload: Payload) -> Submission<Erased> {
         let handler = self.registry().erased(payload.name());
-        let unknown = handler.is_none().then(|| payload.name().to_owned());
-        self.named(Erased::new(payload, handler), unknown.map(Cow::Owned))
+        let name = payload.name().to_owned();
+        let unknown = handler.is_none().then(|| name.clone());
+        let body = Erased::new(payload, handler);
+        self.named(body, &name, unknown.map(Cow::Owned))
     }
 
     fn named<B: Body<Error = HandlerError>>(
         &self,
         body: B,
+        name: &str,
         unknown: Option<Cow<'static, str>>,
     ) -> Submission<B> {
-        let submission = Submission::new(Arc::clone(&self.link), body);
+        let kind = self.registry().kind(name);
+        let submission = Submission::new(Arc::clone(&self.link), body).kind(kind);
         match unknown {
             None => submission,
             Some(name) => submission.unknown(name, self.registry().names().collect()),

@@ -6,6 +6,7 @@
 //! Locks, in the order in which they may nest: `core`, then the inbox or one seat's `local`. User code (bodies, drops,
 //! wakers, observers) never runs under any of them.
 
+mod calls;
 mod endings;
 mod inbox;
 mod overflow;
@@ -24,6 +25,7 @@ use tokio::sync::Notify;
 pub(crate) use self::endings::Link;
 use self::inbox::{Arrival, Blocked, Door, Inbox};
 pub(crate) use self::inbox::{Room, Terms};
+use crate::batching::Batches;
 use crate::body::Ending;
 use crate::budget::Budget;
 use crate::cell::{Defaults, OpRef};
@@ -67,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) defaults: Defaults,
     pub(crate) hooks: Hooks,
     pub(crate) registry: Registry,
+    pub(crate) batches: Batches,
     pub(crate) uniques: Uniques,
     pub(crate) dead_letters: Option<Arc<dyn DeadLetters>>,
     memory: Option<Memory>,
@@ -221,6 +224,7 @@ impl Shared {
                 keeps_history: dead_letters.is_some(),
             },
             hooks: Hooks::new(observers, config.event_capacity),
+            batches: Batches::new(&registry, config.batch_size),
             registry,
             uniques: Uniques::default(),
             dead_letters,

@@ -47,6 +47,9 @@ impl Shared {
                 };
                 let header = done.owned.header();
                 let ran = done.since.map_or(mean, |since| tick.saturating_sub(since));
+                if header.is_batched() {
+                    core.state.leave_call(header.id(), header.level());
+                }
                 core.state
                     .settle(ending, header.level(), header.has_deadline(), ran);
                 if header.is_keyed() {
@@ -67,6 +70,9 @@ impl Shared {
         });
         for done in done.drain(..) {
             if let Next::End(ending) = done.next {
+                if done.owned.header().is_batched() {
+                    self.batches.ended(done.owned.header().id());
+                }
                 self.publish(done.owned, ending);
             }
         }
@@ -300,6 +306,9 @@ impl Core {
         let (level, id) = (retry.owned.header().level(), retry.owned.header().id());
         match retry.owned.requeue(!delay.is_zero()) {
             Ok((op, had_signal)) => {
+                if op.header().is_batched() {
+                    self.state.leave_call(id, level);
+                }
                 if had_signal.0 {
                     leftovers.signals.push(id);
                 }
@@ -402,6 +411,10 @@ impl Home for Link {
 
     fn dead_letters(&self) -> Option<&dyn DeadLetters> {
         self.shared.dead_letters.as_deref()
+    }
+
+    fn shared(&self) -> Option<&Shared> {
+        Some(&self.shared)
     }
 }
 

@@ -90,6 +90,8 @@ pub(super) struct Blockee {
 pub(crate) struct Terms {
     pub(crate) deadline: Option<Instant>,
     pub(crate) key: Option<Arc<str>>,
+    /// The number of its kind, if that has a batch handler.
+    pub(crate) kind: Option<u32>,
     /// In bytes.
     pub(crate) weight: u64,
 }
@@ -258,7 +260,7 @@ impl Shared {
         may: impl FnOnce(&mut Core) -> Result<(), Refusal>,
     ) -> Result<(), (Refusal, OpRef)> {
         let since = self.epoch.tick(clock());
-        self.with_door(|core, door| {
+        let admitted = self.with_door(|core, door| {
             if let Err(refusal) = may(core) {
                 return Err((refusal, op));
             }
@@ -276,9 +278,18 @@ impl Shared {
             }
             let level = header.level();
             core.state.load(header.id(), terms.weight);
+            if let Some(kind) = terms.kind {
+                core.state.enter_kind(&op, kind);
+            }
             core.state.enqueue(op, level, since);
             Ok(())
-        })
+        });
+        if let Some(kind) = terms.kind
+            && admitted.is_ok()
+        {
+            self.batches.arrived(kind);
+        }
+        admitted
     }
 
     /// Reserves a place, or waits for one in the order of arrival. `ticket` is the caller's place in that order.

@@ -7,6 +7,7 @@
 //! Invariants: `running ≤ limit`, except right after the limit was lowered; what runs is never in a level; every
 //! operation admitted is in exactly one of waiting, running and ended, and the counters add up to it.
 
+mod calls;
 mod keyed;
 mod levels;
 mod load;
@@ -20,6 +21,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+use self::calls::Calls;
 use self::keyed::Keys;
 pub(crate) use self::levels::Taken;
 use self::levels::{Entry, Levels};
@@ -130,7 +132,10 @@ pub(crate) struct State<T: Waiting> {
     /// Operations with a key. There is none until the first comes.
     keys: Option<Box<Keys<T>>>,
     key_limits: KeyLimits,
+    /// Operations of kinds with a batch handler. There is none until the first comes.
+    calls: Option<Box<Calls<T>>>,
     limit: usize,
+    /// Slots in use. Of the operations in one call only one has a slot: see [`calls`].
     running: usize,
     /// Operations between two attempts.
     delayed: usize,
@@ -162,6 +167,7 @@ impl<T: Waiting> State<T> {
             timers: Timers::new(),
             keys: None,
             key_limits: config.keys,
+            calls: None,
             limit: limit.unwrap_or(config.max_concurrent),
             rules,
             running: 0,
@@ -408,6 +414,7 @@ impl<T: Waiting> State<T> {
             rules.left(level, self.limit);
         }
         let keyed = item.is_keyed().then(|| item.number());
+        self.line_up(&item);
         self.levels.push_front(level, Entry { item, since });
         if let (Some(number), Some(keys)) = (keyed, &mut self.keys) {
             let released = keys.unstart(number, self.epoch.tick(now));
@@ -452,7 +459,11 @@ impl<T: Waiting> State<T> {
         }
         match item.waits() {
             Some(Waited::InLevel) => {
-                self.levels.relocate(item, level) || self.move_held(item, level)
+                let is_moved = self.levels.relocate(item, level) || self.move_held(item, level);
+                if is_moved {
+                    self.line_up(item);
+                }
+                is_moved
             }
             Some(Waited::BetweenAttempts) => {
                 item.set_level(level);
@@ -479,6 +490,7 @@ impl<T: Waiting> State<T> {
         }
         if delay.is_zero() {
             let since = self.return_time(now);
+            self.line_up(&item);
             self.levels.push_back(level, Entry { item, since });
         } else {
             self.delayed += 1;
@@ -541,6 +553,7 @@ impl<T: Waiting> State<T> {
                     if item.end_delay() {
                         self.delayed -= 1;
                         let (level, since) = (item.level(), self.return_time(now));
+                        self.line_up(&item);
                         self.levels.push_back(level, Entry { item, since });
                     }
                 }
@@ -615,6 +628,7 @@ impl<T: Waiting> State<T> {
         self.levels.drain(|_| false);
         self.timers = Timers::new();
         self.keys = None;
+        self.calls = None;
     }
 
     /// Searches what waits.
@@ -714,7 +728,8 @@ impl<T: Waiting> State<T> {
             held: self.held(),
             oldest_wait: levels.iter().filter_map(|level| level.oldest_wait).max(),
             levels,
-            running: self.running,
+            running: self.running + self.riding(),
+            sharing_a_slot: self.riding(),
             waiting_for_retry: self.delayed,
             max_concurrent: self.limit,
             capacity: self.capacity,

@@ -11,6 +11,7 @@ use crate::config::AGEING_SHARE;
 use crate::error::CancelReason;
 use crate::priority::Priority;
 
+mod calls;
 mod keyed;
 mod model;
 
@@ -63,7 +64,8 @@ impl Item {
 
 impl Waiting for Item {
     type Claimed = Self;
-    type Weak = (usize, bool, Weak<Cell<Phase>>);
+    /// Itself, but for what says whether it is still there.
+    type Weak = (Self, Weak<Cell<Phase>>);
 
     fn claim(self) -> Option<Self> {
         (self.phase.get() == Phase::Queued).then(|| {
@@ -129,20 +131,20 @@ impl Waiting for Item {
     }
 
     fn downgrade(&self) -> Self::Weak {
-        (self.number, self.keyed, Rc::downgrade(&self.phase))
+        let mut item = self.clone();
+        item.phase = Rc::new(Cell::new(Phase::Running));
+        (item, Rc::downgrade(&self.phase))
     }
 
-    fn upgrade((number, keyed, phase): &Self::Weak) -> Option<Self> {
+    fn upgrade((item, phase): &Self::Weak) -> Option<Self> {
+        let phase = phase.upgrade()?;
         Some(Self {
-            number: *number,
-            keyed: *keyed,
-            phase: phase.upgrade()?,
-            level: Rc::default(),
-            place: Rc::default(),
+            phase,
+            ..item.clone()
         })
     }
 
-    fn is_gone((_, _, phase): &Self::Weak) -> bool {
+    fn is_gone((_, phase): &Self::Weak) -> bool {
         phase.strong_count() == 0
     }
 }
