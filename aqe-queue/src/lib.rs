@@ -104,6 +104,7 @@
 //! - [`backend`]: where they wait when they may run in another process; the trait that a remote engine implements.
 //! - [`dead_letters`]: what failed for good, and how.
 //! - [`threshold`]: when there are too many failures, or too much memory is used.
+//! - [`lanes`]: several queues, and which of them gets an operation.
 //! - [`limit`]: the limit that finds itself.
 //! - [`events`]: what happens, as it happens. [`stats`]: how much of it.
 //! - `conformance` (feature `conformance`): the checks that every backend must pass.
@@ -139,6 +140,7 @@ pub mod events;
 mod handle;
 mod histogram;
 mod keys;
+pub mod lanes;
 pub mod limit;
 pub mod named;
 mod operation;
@@ -168,6 +170,7 @@ pub use crate::error::{CancelReason, OperationError, SubmitError};
 pub use crate::events::{EndedAs, Event, EventStream, Observed, QueueObserver};
 pub use crate::handle::{Canceller, Completion, OnDrop, OperationHandle, OperationId};
 pub use crate::keys::{KeyLimits, KeyRate};
+pub use crate::lanes::{Lane, Lanes, Placement};
 pub use crate::limit::AdaptiveLimit;
 pub use crate::named::{BoxFuture, HandlerError, Operation, Registry};
 pub use crate::operation::{Submission, Submit, Submitted};

@@ -53,6 +53,11 @@ impl<B: Body> Submission<B> {
         self.body.into_source()
     }
 
+    /// Whether it stands for bytes.
+    pub(crate) const fn has_weight(&self) -> bool {
+        self.overrides.weight > 0
+    }
+
     pub(crate) fn unknown(mut self, name: Cow<'static, str>, known: Vec<&'static str>) -> Self {
         self.unknown = Some((name, known));
         self
@@ -359,6 +364,7 @@ pub struct Submit<S: 'static, T: 'static, E: 'static> {
 
 enum SubmitState<S: 'static, T: 'static, E: 'static> {
     Refused(SubmitError<S>),
+    Queued(OperationHandle<T, E>),
     New(Pending<S, T, E>),
     Waiting(Pending<S, T, E>),
     Done,
@@ -371,6 +377,7 @@ impl<S: 'static, T: 'static, E: 'static> Future for Submit<S, T, E> {
         let this = self.get_mut();
         let pending = match std::mem::replace(&mut this.state, SubmitState::Done) {
             SubmitState::Refused(error) => return Poll::Ready(Err(error)),
+            SubmitState::Queued(handle) => return Poll::Ready(Ok(handle)),
             SubmitState::New(pending) => match pending.push() {
                 Ok(()) => return Poll::Ready(Ok(pending.into_handle())),
                 Err((refusal, op)) if pending.is_final(refusal) => {
@@ -393,6 +400,20 @@ impl<S: 'static, T: 'static, E: 'static> Future for Submit<S, T, E> {
             Ok(()) => Ok(pending.into_handle()),
             Err((refusal, op)) => Err(pending.refused(refusal, op)),
         })
+    }
+}
+
+impl<S: 'static, T: 'static, E: 'static> Submit<S, T, E> {
+    /// A submission that has been decided already.
+    pub(crate) fn decided(submitted: Submitted<S, T, E>) -> Self {
+        let state = match submitted {
+            Ok(handle) => SubmitState::Queued(handle),
+            Err(error) => SubmitState::Refused(error),
+        };
+        Self {
+            state,
+            ticket: None,
+        }
     }
 }
 

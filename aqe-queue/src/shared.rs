@@ -8,6 +8,7 @@
 
 mod calls;
 mod endings;
+mod gauge;
 mod inbox;
 mod overflow;
 mod thresholds;
@@ -23,6 +24,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub(crate) use self::endings::Link;
+use self::gauge::Gauge;
+pub(crate) use self::gauge::Glance;
 use self::inbox::{Arrival, Blocked, Door, Inbox};
 pub(crate) use self::inbox::{Room, Terms};
 use crate::batching::Batches;
@@ -53,6 +56,7 @@ pub(crate) struct Shared {
     inbox: Inbox,
     /// Which levels are occupied. Written under `core`'s lock; read relaxed, as a hint to give work back.
     occupied: AtomicU64,
+    gauge: Gauge,
     /// Operations accounted for whose outcome is not visible yet. Raised before they are accounted for.
     publishing: AtomicUsize,
     /// Whether nothing was waiting or running when `core` was last released. Written under its lock.
@@ -210,6 +214,7 @@ impl Shared {
         Self {
             inbox: Inbox::new(),
             occupied: AtomicU64::new(0),
+            gauge: Gauge::default(),
             publishing: AtomicUsize::new(0),
             may_be_quiet: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
@@ -297,6 +302,9 @@ impl Shared {
         let occupied = core.state.occupied();
         if self.occupied.load(Ordering::Relaxed) != occupied {
             self.occupied.store(occupied, Ordering::Relaxed);
+        }
+        if self.gauge.is_watched() {
+            self.gauge.set(core);
         }
         let quiet = core.state.is_idle();
         if self.may_be_quiet.load(Ordering::Relaxed) != quiet {

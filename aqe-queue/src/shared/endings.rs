@@ -39,7 +39,7 @@ impl Shared {
             budget.deposit(completed as u64);
         }
         let mut leftovers = Leftovers::default();
-        let (result, tripped) = self.with_core(|core| {
+        let (result, news) = self.with_core(|core| {
             let tick = self.epoch.tick(now);
             for done in done.iter() {
                 let Next::End(ending) = done.next else {
@@ -66,7 +66,7 @@ impl Shared {
             for retry in retries {
                 core.requeue(retry, now, &mut leftovers);
             }
-            (act(core), core.state.take_tripped())
+            (act(core), core.state.take_news())
         });
         for done in done.drain(..) {
             if let Next::End(ending) = done.next {
@@ -80,8 +80,8 @@ impl Shared {
         if !leftovers.is_empty() {
             self.finish_leftovers(leftovers, now);
         }
-        if let Some(tripped) = tripped {
-            self.trip(tripped);
+        if let Some(news) = news {
+            self.tell(news);
         }
         result
     }

@@ -344,7 +344,6 @@ impl Shared {
     }
 
     /// Gives back a place that was reserved.
-    #[cfg(feature = "tower")]
     pub(crate) fn give_up_room(&self) {
         self.with_door(|core, _| core.state.unreserve(0));
     }

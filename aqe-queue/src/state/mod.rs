@@ -27,7 +27,7 @@ pub(crate) use self::levels::Taken;
 use self::levels::{Entry, Levels};
 use self::load::Load;
 use self::rules::Rules;
-pub(crate) use self::rules::Tripped;
+pub(crate) use self::rules::{News, Tripped};
 pub(crate) use self::slots::{Slot, Slots};
 use self::timers::{Due, Timers};
 use crate::body::Ending;
@@ -445,8 +445,8 @@ impl<T: Waiting> State<T> {
             if let Some(limit) = rules.limit(now)
                 && limit != self.limit
             {
+                rules.moved(self.limit, limit);
                 self.limit = limit;
-                rules.limited(limit);
             }
         }
     }
@@ -662,9 +662,9 @@ impl<T: Waiting> State<T> {
         std::mem::replace(&mut self.paused, false)
     }
 
-    /// Returns the threshold that has been exceeded since the last call. The queue is paused already.
-    pub(crate) fn take_tripped(&mut self) -> Option<Tripped> {
-        self.rules.as_mut().and_then(|rules| rules.take_tripped())
+    /// Returns what the rules have done since the last call. If a threshold was exceeded, the queue is paused already.
+    pub(crate) fn take_news(&mut self) -> Option<News> {
+        self.rules.as_mut().and_then(|rules| rules.take_news())
     }
 
     /// Admits nothing until [`open`](Self::open). Returns whether it did before.
@@ -694,6 +694,16 @@ impl<T: Waiting> State<T> {
     /// Whether nothing waits and nothing runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.running == 0 && self.delayed == 0 && self.levels.live() == 0 && self.held() == 0
+    }
+
+    /// How much there is to do: operations that wait for a slot, and slots in use.
+    pub(crate) fn load_now(&self) -> usize {
+        self.levels.live() + self.held() + self.running
+    }
+
+    /// How many slots there are.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Operations in the levels.
