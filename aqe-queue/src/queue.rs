@@ -129,6 +129,16 @@ impl QueueBuilder {
         self
     }
 
+    /// [Binds](Self::pin) the threads to the CPUs on which this process may run, as its affinity mask says. Without
+    /// [`threads`](Self::threads) there will be one for each of them, but not more than 64.
+    pub fn pin_available(self) -> Self {
+        let mut cpus = threads::available();
+        if self.threads.is_none() {
+            cpus.truncate(MAX_WORKERS);
+        }
+        self.pin(cpus)
+    }
+
     /// Builds the queue and spawns its tasks on the current tokio runtime, which must have its time enabled.
     ///
     /// # Errors
