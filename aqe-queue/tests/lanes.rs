@@ -265,10 +265,16 @@ async fn what_cannot_use_a_place_is_submitted_without() {
 #[tokio::test(start_paused = true)]
 async fn lanes_come_and_go_while_somebody_waits() {
     let lanes = full(Placement::LeastLoaded, Overflow::Wait, 1).await;
-    let mut waits = Box::pin(lanes.place());
-    assert!(waits.as_mut().now_or_never().is_none());
+    let wait = async || {
+        let lanes = lanes.clone();
+        let waits = tokio::spawn(async move { lanes.place().await });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        waits
+    };
+    let waits = wait().await;
     lanes.add("new", queue(wide(1))).unwrap();
-    let place = waits.await.unwrap();
+    let place = waits.await.unwrap().unwrap();
     assert_eq!(place.lane().name(), "new");
     drop(place);
     // A name is taken once, and the queue comes back.
@@ -278,12 +284,11 @@ async fn lanes_come_and_go_while_somebody_waits() {
     assert!(lanes.remove("new").is_some());
     assert!(lanes.remove("new").is_none());
     assert_eq!(lanes.try_place().unwrap_err(), PlaceError::Full);
-    let mut waits = Box::pin(lanes.place());
-    assert!(waits.as_mut().now_or_never().is_none());
+    let waits = wait().await;
     // Whoever stands in line at a lane that is taken away does not get a place there.
     let removed = lanes.remove("0").unwrap();
+    assert_eq!(waits.await.unwrap().unwrap_err(), PlaceError::Closed);
     removed.clear();
-    assert_eq!(waits.await.unwrap_err(), PlaceError::Closed);
     // And holds nobody up there.
     let next = removed.future(async { Ok::<_, Infallible>(()) });
     assert!(next.try_submit().is_ok());

@@ -240,21 +240,26 @@ mod tests {
             Placement::Random,
         ] {
             let chooser = Chooser::new(placement, 1);
-            let mut counts = [0usize; 5];
-            for _ in 0..10_000 {
-                let chosen = chooser.choose(&widths(5), |lane| Glance {
-                    load: counts[lane],
-                    room: usize::from(lane != 1 && lane != 2),
-                    ..FREE
-                });
-                counts[chosen.unwrap()] += 1;
-            }
-            assert_eq!((counts[1], counts[2]), (0, 0));
-            for lane in [0, 3, 4] {
-                assert!(
-                    counts[lane].abs_diff(3_333) < 300,
-                    "{placement:?} {counts:?}"
-                );
+            for (count, open) in [(5, vec![0, 3, 4]), (4, vec![0, 2]), (3, vec![2])] {
+                let mut counts = vec![0usize; count];
+                for _ in 0..12_000 {
+                    let chosen = chooser.choose(&widths(count), |lane| Glance {
+                        load: counts[lane],
+                        room: usize::from(open.contains(&lane)),
+                        ..FREE
+                    });
+                    counts[chosen.unwrap()] += 1;
+                }
+                for (lane, chosen) in counts.iter().enumerate() {
+                    let share = if open.contains(&lane) {
+                        12_000 / open.len()
+                    } else {
+                        0
+                    };
+                    // Six standard deviations of chance.
+                    let is_near = chosen.abs_diff(share) <= if share == 0 { 0 } else { 330 };
+                    assert!(is_near, "{placement:?} {counts:?}");
+                }
             }
             let full = Glance { room: 0, ..FREE };
             assert_eq!(chooser.choose(&widths(5), |_| full), None);

@@ -35,42 +35,93 @@ async fn drain_and_shutdown_see_all_of_a_call() {
 
 #[tokio::test(start_paused = true)]
 async fn keys_keep_their_limits_in_a_call() {
-    let config = QueueConfig::default().keys(KeyLimits::default().max_concurrent(1));
-    let (queue, calls) = queue(config, of_five(), |it, _| async {
-        sleep(Duration::from_secs(1)).await;
-        echo(it)
-    });
-    queue.pause();
-    let mut handles = Vec::new();
-    for number in 0..6 {
-        let item = queue.submit(Item(number));
-        // Of the even ones one may run at a time.
-        let item = if number % 2 == 0 {
-            item.key("even")
-        } else {
-            item
-        };
-        handles.push(item.submit().await.unwrap());
+    // Of those that start on their own, and of those that are taken along.
+    for slots in [10, 1] {
+        let settings = config()
+            .max_concurrent(slots)
+            .keys(KeyLimits::default().max_concurrent(1));
+        let (queue, calls) = queue(settings, of_five(), |it, _| async {
+            sleep(Duration::from_secs(1)).await;
+            echo(it)
+        });
+        queue.pause();
+        let mut handles = Vec::new();
+        for number in 0..6 {
+            let item = queue.submit(Item(number));
+            // Of the even ones one may run at a time.
+            let item = if number % 2 == 0 {
+                item.key("even")
+            } else {
+                item
+            };
+            handles.push(item.submit().await.unwrap());
+        }
+        queue.resume();
+        all(handles).await;
+        assert_eq!(calls.take(), [vec![0, 1, 3, 5], vec![2], vec![4]]);
     }
-    queue.resume();
-    all(handles).await;
-    let calls = calls.take();
-    for call in &calls {
-        assert!(
-            call.iter().filter(|it| **it % 2 == 0).count() <= 1,
-            "{calls:?}"
-        );
+}
+
+/// Cancels one operation when another starts.
+#[derive(Default)]
+struct Saboteur(Mutex<Option<(OperationId, Canceller)>>);
+
+impl QueueObserver for Saboteur {
+    fn on_started(&self, id: OperationId, _: u32) {
+        let mut plan = self.0.lock().unwrap();
+        if let Some((_, victim)) = plan.take_if(|(at, _)| *at == id) {
+            victim.cancel();
+        }
     }
-    assert_eq!(calls[0], [0, 1, 3, 5]);
-    assert_eq!(calls.len(), 3);
+}
+
+/// An operation that has been taken along and is cancelled before a worker begins it never comes to its call, which must
+/// not wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_call_does_not_wait_for_one_that_ends_before_it_begins() {
+    for victims in [vec![2], vec![3], vec![2, 3]] {
+        let (calls, mut registry) = (Calls::default(), Registry::new());
+        let noted = calls.clone();
+        registry
+            .register_batch(of_five(), move |items: Vec<Arc<Item>>, _| {
+                let numbers = noted.note(&items);
+                async { echo(numbers) }
+            })
+            .unwrap();
+        let saboteurs: Vec<_> = victims.iter().map(|_| Arc::<Saboteur>::default()).collect();
+        let mut builder = AsyncOperationQueue::builder(one_at_a_time()).registry(registry);
+        for saboteur in &saboteurs {
+            builder = builder.observer(Arc::clone(saboteur) as Arc<dyn QueueObserver>);
+        }
+        let queue = builder.build().unwrap();
+        queue.pause();
+        let handles = submit(&queue, 0..4).await;
+        for (saboteur, victim) in saboteurs.iter().zip(&victims) {
+            // The first of those that were taken along.
+            let at = handles[1].id();
+            *saboteur.0.lock().unwrap() = Some((at, handles[*victim].canceller()));
+        }
+        queue.resume();
+        let mut ended = Vec::new();
+        for handle in handles {
+            ended.push(handle.await.is_ok());
+        }
+        let expected: Vec<_> = (0..4).map(|number| !victims.contains(&number)).collect();
+        assert_eq!(ended, expected);
+        let called: Vec<u32> = (0..4)
+            .filter(|number| !victims.contains(&(*number as usize)))
+            .collect();
+        assert_eq!(calls.take(), [called]);
+        assert_eq!(queue.status().running, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn bytes_are_given_back_one_by_one() {
-    let config = one_at_a_time().capacity_bytes(100);
+    let settings = one_at_a_time().capacity_bytes(100);
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);
-    let (queue, _) = queue(config, of_five(), move |it, _| {
+    let (queue, _) = queue(settings, of_five(), move |it, _| {
         let gate = Arc::clone(&opened);
         async move {
             gate.notified().await;
@@ -98,10 +149,8 @@ async fn bytes_are_given_back_one_by_one() {
 #[tokio::test(start_paused = true)]
 async fn reserved_slots_stay_reserved() {
     // Two slots, one of them for what is urgent.
-    let config = QueueConfig::default()
-        .max_concurrent(2)
-        .reserve(Priority::High, 1);
-    let (queue, calls) = queue(config, of_five(), |it, _| async {
+    let settings = config().max_concurrent(2).reserve(Priority::High, 1);
+    let (queue, calls) = queue(settings, of_five(), |it, _| async {
         sleep(Duration::from_secs(1)).await;
         echo(it)
     });
@@ -176,8 +225,8 @@ async fn every_one_has_events_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn jobs_of_a_backend_come_together_as_values_and_as_bytes() {
     async fn serve_all(backend: Arc<dyn Backend>) {
-        let config = QueueConfig::default().retry(RetryPolicy::none());
-        let (queue, calls) = queue(config, of_five(), |it, _| async { echo(it) });
+        let settings = config().retry(RetryPolicy::none());
+        let (queue, calls) = queue(settings, of_five(), |it, _| async { echo(it) });
         let mut jobs = Vec::new();
         for number in 0..5 {
             let job = backend.send(Item(number), JobOptions::default());
@@ -223,7 +272,7 @@ async fn nothing_is_lost_and_no_call_is_over_the_limit() {
     let (alive, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (count, peak) = (Arc::clone(&alive), Arc::clone(&most));
     let seed = AtomicUsize::new(0);
-    let config = QueueConfig::default()
+    let settings = config()
         .max_concurrent(3)
         .capacity(300)
         .timeout(Duration::from_millis(20))
@@ -231,7 +280,7 @@ async fn nothing_is_lost_and_no_call_is_over_the_limit() {
     let options = BatchOptions::default()
         .max_size(8)
         .linger(Duration::from_micros(50));
-    let (queue, calls) = queue(config, options, move |it, _| {
+    let (queue, calls) = queue(settings, options, move |it, _| {
         peak.fetch_max(count.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let life = Life(Arc::clone(&count));
         let mut chance = fastrand::Rng::with_seed(seed.fetch_add(1, Ordering::Relaxed) as u64);

@@ -20,9 +20,7 @@ async fn who_waits_is_taken_along_even_where_one_runs_at_a_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_comes_together_though_every_one_has_a_slot() {
-    let (queue, calls) = queue(QueueConfig::default(), of_five(), |it, _| async {
-        echo(it)
-    });
+    let (queue, calls) = queue(config(), of_five(), |it, _| async { echo(it) });
     let handles = submit(&queue, 0..4).await;
     all(handles).await;
     assert_eq!(calls.take(), [vec![0, 1, 2, 3]]);
@@ -30,8 +28,10 @@ async fn a_burst_comes_together_though_every_one_has_a_slot() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_size_of_its_own_a_call_has_the_queues_batch_size() {
-    let config = one_at_a_time().batch_size(3);
-    let (queue, calls) = queue(config, BatchOptions::default(), |it, _| async { echo(it) });
+    let settings = one_at_a_time().batch_size(3);
+    let (queue, calls) = queue(settings, BatchOptions::default(), |it, _| async {
+        echo(it)
+    });
     queue.pause();
     let handles = submit(&queue, 0..4).await;
     queue.resume();
@@ -65,8 +65,8 @@ async fn the_most_urgent_are_taken_along_first() {
 
 #[tokio::test(start_paused = true)]
 async fn one_call_has_one_slot() {
-    let config = QueueConfig::default().max_concurrent(2);
-    let (queue, calls) = queue(config, of_five(), |it, _| async {
+    let settings = config().max_concurrent(2);
+    let (queue, calls) = queue(settings, of_five(), |it, _| async {
         sleep(Duration::from_secs(10)).await;
         echo(it)
     });
@@ -106,9 +106,9 @@ async fn one_call_has_one_slot() {
 async fn a_call_lingers_for_more_and_no_longer_than_it_is_full() {
     const LINGER: Duration = Duration::from_millis(50);
     for slots in [1, 10] {
-        let config = QueueConfig::default().max_concurrent(slots);
+        let settings = config().max_concurrent(slots);
         let options = BatchOptions::default().max_size(3).linger(LINGER);
-        let (queue, calls) = queue(config, options, |it, _| async { echo(it) });
+        let (queue, calls) = queue(settings, options, |it, _| async { echo(it) });
         let start = Instant::now();
         let mut handles = submit(&queue, [0]).await;
         advance(Duration::from_millis(20)).await;
@@ -137,7 +137,7 @@ async fn a_call_lingers_for_more_and_no_longer_than_it_is_full() {
 async fn who_lingered_and_left_does_not_cut_the_linger_of_the_next() {
     const LINGER: Duration = Duration::from_millis(50);
     let options = BatchOptions::default().max_size(3).linger(LINGER);
-    let (queue, calls) = queue(QueueConfig::default(), options, |it, _| async { echo(it) });
+    let (queue, calls) = queue(config(), options, |it, _| async { echo(it) });
     let gone = submit(&queue, [0]).await.pop().unwrap();
     advance(Duration::from_millis(40)).await;
     settle().await;

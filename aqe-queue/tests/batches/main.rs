@@ -14,9 +14,9 @@ use std::time::Duration;
 use aqe_queue::backend::{Backend, BackendExt, InProcess, JobOptions, Wire, serve};
 use aqe_queue::batching::BatchResults;
 use aqe_queue::{
-    AsyncOperationQueue, BatchContext, BatchOptions, CancelReason, EndedAs, Event, HandlerError,
-    KeyLimits, Observed, OnDrop, Operation, OperationError, OperationHandle, Priority, QueueConfig,
-    Registry, RetryPolicy,
+    AsyncOperationQueue, BatchContext, BatchOptions, CancelReason, Canceller, EndedAs, Event,
+    HandlerError, KeyLimits, Observed, OnDrop, Operation, OperationError, OperationHandle,
+    OperationId, Priority, QueueConfig, QueueObserver, Registry, RetryPolicy,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -74,8 +74,14 @@ fn of_five() -> BatchOptions {
     BatchOptions::default().max_size(5)
 }
 
+/// Without timeouts and retries, which would cover up a call that gets stuck.
+fn config() -> QueueConfig {
+    let config = QueueConfig::default().timeout(None);
+    config.retry(RetryPolicy::none())
+}
+
 fn one_at_a_time() -> QueueConfig {
-    QueueConfig::default().max_concurrent(1)
+    config().max_concurrent(1)
 }
 
 async fn submit(

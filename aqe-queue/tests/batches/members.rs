@@ -5,8 +5,8 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn who_fails_is_tried_again_alone() {
     let first = AtomicUsize::new(0);
-    let config = one_at_a_time().retry(RetryPolicy::fixed(1, Duration::ZERO));
-    let (queue, calls) = queue(config, of_five(), move |it, _| {
+    let settings = one_at_a_time().retry(RetryPolicy::fixed(1, Duration::ZERO));
+    let (queue, calls) = queue(settings, of_five(), move |it, _| {
         let is_first = first.fetch_add(1, Ordering::SeqCst) == 0;
         async move {
             Ok(it
@@ -43,8 +43,8 @@ async fn who_fails_is_tried_again_alone() {
 #[tokio::test(start_paused = true)]
 async fn one_error_for_all_is_everybodys_and_all_are_tried_again_together() {
     let first = AtomicUsize::new(0);
-    let config = one_at_a_time().retry(RetryPolicy::fixed(1, Duration::from_secs(1)));
-    let (queue, calls) = queue(config, of_five(), move |it, _| {
+    let settings = one_at_a_time().retry(RetryPolicy::fixed(1, Duration::from_secs(1)));
+    let (queue, calls) = queue(settings, of_five(), move |it, _| {
         let is_first = first.fetch_add(1, Ordering::SeqCst) == 0;
         async move {
             if is_first {
@@ -145,8 +145,8 @@ async fn when_all_have_left_the_call_is_dropped_and_its_slot_is_free() {
 
 #[tokio::test(start_paused = true)]
 async fn each_has_its_own_timeout_and_deadline() {
-    let config = one_at_a_time().retry(RetryPolicy::none()).timeout(None);
-    let (queue, calls) = queue(config, of_five(), |it, _| async {
+    let settings = one_at_a_time().retry(RetryPolicy::none()).timeout(None);
+    let (queue, calls) = queue(settings, of_five(), |it, _| async {
         sleep(Duration::from_secs(10)).await;
         echo(it)
     });
@@ -178,10 +178,10 @@ async fn a_call_that_takes_too_long_is_dropped_and_all_are_tried_again() {
     let first = AtomicUsize::new(0);
     let dropped = Arc::new(AtomicUsize::new(0));
     let bombs = Arc::clone(&dropped);
-    let config = one_at_a_time()
+    let settings = one_at_a_time()
         .timeout(Duration::from_secs(1))
         .retry(RetryPolicy::fixed(1, Duration::ZERO));
-    let (queue, calls) = queue(config, of_five(), move |it, _| {
+    let (queue, calls) = queue(settings, of_five(), move |it, _| {
         let is_first = first.fetch_add(1, Ordering::SeqCst) == 0;
         let bomb = is_first.then(|| Bomb(Arc::clone(&bombs)));
         async move {
@@ -255,5 +255,29 @@ async fn a_wrong_number_of_results_is_an_error_for_all_that_says_so() {
             );
         }
         assert_eq!(calls.take().len(), 1);
+    }
+}
+
+/// The handler's future was woken, and the operation that was to poll it is cancelled in that very moment: another has to.
+#[tokio::test(start_paused = true)]
+async fn a_wake_is_not_lost_with_the_one_that_was_to_carry_on() {
+    for cancelled in 0..3 {
+        let gate = Arc::new(Notify::new());
+        let opened = Arc::clone(&gate);
+        let (queue, _) = queue(one_at_a_time(), of_five(), move |it, _| {
+            let gate = Arc::clone(&opened);
+            async move {
+                gate.notified().await;
+                echo(it)
+            }
+        });
+        queue.pause();
+        let mut handles = submit(&queue, 0..3).await;
+        queue.resume();
+        settle().await;
+        gate.notify_one();
+        handles.remove(cancelled).cancel();
+        all(handles).await;
+        assert_eq!(queue.status().completed, 2);
     }
 }

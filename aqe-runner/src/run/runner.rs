@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use aqe_core::Engine;
-use aqe_core::queue::Scheduling;
 use aqe_core::config::{Isolation, Machine};
+use aqe_core::queue::Scheduling;
 
 use super::attempt::{BACKTRACE, with_causes};
 use super::floor::Floor;
