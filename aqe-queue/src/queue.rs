@@ -307,26 +307,26 @@ impl AsyncOperationQueue {
         let handler = self.registry().typed::<O>();
         let unknown = handler.is_none().then_some(O::NAME);
         let body = Named::new(operation, handler);
-        self.named(body, O::NAME, unknown.map(Cow::Borrowed))
+        let kind = self.registry().kind(O::NAME);
+        self.named(body, kind, unknown.map(Cow::Borrowed))
     }
 
     /// Prepares a named operation whose type is not known here, such as one that has come from elsewhere. As a value
     /// it is handed over as it is; as bytes it is decoded for its handler.
     pub fn submit_payload(&self, payload: Payload) -> Submission<Erased> {
         let handler = self.registry().erased(payload.name());
-        let name = payload.name().to_owned();
-        let unknown = handler.is_none().then(|| name.clone());
+        let kind = self.registry().kind(payload.name());
+        let unknown = handler.is_none().then(|| payload.name().to_owned());
         let body = Erased::new(payload, handler);
-        self.named(body, &name, unknown.map(Cow::Owned))
+        self.named(body, kind, unknown.map(Cow::Owned))
     }
 
     fn named<B: Body<Error = HandlerError>>(
         &self,
         body: B,
-        name: &str,
+        kind: Option<u32>,
         unknown: Option<Cow<'static, str>>,
     ) -> Submission<B> {
-        let kind = self.registry().kind(name);
         let submission = Submission::new(Arc::clone(&self.link), body).kind(kind);
         match unknown {
             None => submission,

@@ -265,14 +265,13 @@ async fn what_cannot_use_a_place_is_submitted_without() {
 #[tokio::test(start_paused = true)]
 async fn lanes_come_and_go_while_somebody_waits() {
     let lanes = full(Placement::LeastLoaded, Overflow::Wait, 1).await;
-    let wait = async || {
+    let wait = || {
         let lanes = lanes.clone();
-        let waits = tokio::spawn(async move { lanes.place().await });
-        tokio::task::yield_now().await;
-        assert!(!waits.is_finished());
-        waits
+        tokio::spawn(async move { lanes.place().await })
     };
-    let waits = wait().await;
+    let waits = wait();
+    tokio::task::yield_now().await;
+    assert!(!waits.is_finished());
     lanes.add("new", queue(wide(1))).unwrap();
     let place = waits.await.unwrap().unwrap();
     assert_eq!(place.lane().name(), "new");
@@ -284,7 +283,9 @@ async fn lanes_come_and_go_while_somebody_waits() {
     assert!(lanes.remove("new").is_some());
     assert!(lanes.remove("new").is_none());
     assert_eq!(lanes.try_place().unwrap_err(), PlaceError::Full);
-    let waits = wait().await;
+    let waits = wait();
+    tokio::task::yield_now().await;
+    assert!(!waits.is_finished());
     // Whoever stands in line at a lane that is taken away does not get a place there.
     let removed = lanes.remove("0").unwrap();
     assert_eq!(waits.await.unwrap().unwrap_err(), PlaceError::Closed);

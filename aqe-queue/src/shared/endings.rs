@@ -49,6 +49,7 @@ impl Shared {
                 let ran = done.since.map_or(mean, |since| tick.saturating_sub(since));
                 if header.is_batched() {
                     core.state.leave_call(header.id(), header.level());
+                    leftovers.left.push(header.id());
                 }
                 core.state
                     .settle(ending, header.level(), header.has_deadline(), ran);
@@ -70,9 +71,6 @@ impl Shared {
         });
         for done in done.drain(..) {
             if let Next::End(ending) = done.next {
-                if done.owned.header().is_batched() {
-                    self.batches.ended(done.owned.header().id());
-                }
                 self.publish(done.owned, ending);
             }
         }
@@ -89,6 +87,9 @@ impl Shared {
     fn finish_leftovers(&self, leftovers: Leftovers, now: Instant) {
         for id in leftovers.signals {
             self.end_signal(id, true);
+        }
+        for id in leftovers.left {
+            self.batches.ended(id);
         }
         let mut done: Vec<Done> = leftovers
             .stopped
@@ -326,11 +327,13 @@ struct Leftovers {
     stopped: Vec<(Owned, Option<Tick>)>,
     /// Operations whose attempt's signal is to be fired.
     signals: Vec<u64>,
+    /// Operations of kinds with a batch handler that have ended.
+    left: Vec<u64>,
 }
 
 impl Leftovers {
     fn is_empty(&self) -> bool {
-        self.stopped.is_empty() && self.signals.is_empty()
+        self.stopped.is_empty() && self.signals.is_empty() && self.left.is_empty()
     }
 }
 
