@@ -148,6 +148,10 @@ impl Local {
 
     /// Schedules the attempts that are over their time. Returns whether there are any.
     pub(crate) fn expire(&mut self, now: Tick) -> bool {
+        if self.gone {
+            // Nobody would take them from the ready list; whoever drops the worker is about to cancel them.
+            return false;
+        }
         let Self { slots, ready, .. } = self;
         let before = ready.len();
         slots.expire(now, |op| {
