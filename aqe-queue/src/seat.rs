@@ -3,18 +3,20 @@
 //! A worker that is stuck in an operation's poll must not take others with it, so everything it has taken but is not
 //! polling at this moment lies here, under a lock that is free most of the time.
 
+#[cfg(all(loom, test))]
+mod loom_tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use crate::body::Ending;
 use crate::cell::{self, OpRef, Owned, Stop};
 use crate::error::CancelReason;
 use crate::state::{Slots, Taken, Tick};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Aligned to two cache lines, the unit in which neighbouring lines are fetched, so that workers do not slow one
 /// another down.
@@ -183,7 +185,7 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             state: Mutex::new((false, None)),
         }
@@ -219,7 +221,7 @@ impl Bell {
 pub(crate) struct Alarm(AtomicU64);
 
 impl Alarm {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(AtomicU64::new(Tick::MAX))
     }
 
