@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use crate::context::AttemptContext;
 use crate::dead_letters::History;
-use crate::error::CancelReason;
+use crate::error::{CancelReason, OperationError};
 use crate::retry::RetryPolicy;
 
 /// The user's part of an operation: a closure, a future, or a named operation with its handler.
@@ -186,15 +186,6 @@ impl<E> Overrides<E> {
     pub(crate) fn key(&self) -> Option<&Arc<str>> {
         self.rare.as_ref()?.key.as_ref()
     }
-
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.timeout.is_none()
-            && self.deadline.is_none()
-            && self.weight == 0
-            && self.retry.is_none()
-            && self.retry_if.is_none()
-            && self.rare.is_none()
-    }
 }
 
 impl<E> Default for Overrides<E> {
@@ -230,6 +221,24 @@ pub(crate) enum Outcome<T, E> {
     Cancelled(CancelReason),
     Panicked(Box<str>),
     Shed,
+}
+
+impl<T, E> Outcome<T, E> {
+    /// Tells the user.
+    pub(crate) fn into_result(self, attempts: u32) -> Result<T, OperationError<E>> {
+        Err(match self {
+            Self::Completed(value) => return Ok(value),
+            Self::Failed(error) => OperationError::Failed { error, attempts },
+            Self::TimedOut(timeout) => OperationError::TimedOut { timeout, attempts },
+            Self::DeadlineExceeded => OperationError::DeadlineExceeded { attempts },
+            Self::Cancelled(reason) => OperationError::Cancelled { reason, attempts },
+            Self::Shed => OperationError::Shed { attempts },
+            Self::Panicked(message) => OperationError::Panicked {
+                message: message.into(),
+                attempts,
+            },
+        })
+    }
 }
 
 /// How an operation ended, for the accounts.

@@ -7,6 +7,7 @@
 //!
 //! Apart from one lifetime in `scope`, this is the only file of the crate with `unsafe` in it; loom explores its hand-overs (see the tests).
 
+mod fresh;
 mod header;
 #[cfg(all(loom, test))]
 mod loom_tests;
@@ -24,15 +25,16 @@ use std::time::Duration;
 
 use futures_task::{ArcWake, waker_ref};
 
+pub(crate) use self::fresh::{Direct, Fresh};
 use self::header::{
     DELAYED, DONE, IDLE, NOTIFIED, PHASE, QUEUED, RUNNING, SCHEDULED, SIGNAL, STOP, TIMEOUT, WAITER,
 };
-pub(crate) use self::header::{Header, Stop, Traits, Waited};
+pub(crate) use self::header::{Header, Stop, Waited};
 use crate::body::{Body, Ending, Outcome, Overrides};
 use crate::budget::Budget;
 use crate::context::{AttemptContext, CancelSignal};
 use crate::dead_letters::{DeadLetters, Failure, History};
-use crate::handle::{OnDrop, OperationId};
+use crate::handle::OperationId;
 use crate::retry::RetryPolicy;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::Ordering;
@@ -381,87 +383,6 @@ pub(crate) struct OpCell<B: Body, H: Home> {
     stage: UnsafeCell<Stage<B>>,
 }
 
-/// An operation that has just been made: from it come one receiver, or what the user handed over again.
-///
-/// It does not name the body's type but only that of its source. A caller's `async` block that held the body's type
-/// across an `await` would not be `Send` in the compiler's eyes: it forgets lifetimes there and can then no longer tell
-/// that a closure returns the future that its signature names.
-pub(crate) struct Fresh<S, T, E, H>(Arc<dyn Prepared<S, T, E, H>>);
-
-/// An operation that nobody but its maker has.
-trait Prepared<S, T, E, H>: Join<T, E> {
-    fn queue(&self) -> &H;
-
-    /// Takes the body apart; `None` if somebody else has the operation.
-    fn into_source(self: Arc<Self>) -> Option<S>;
-}
-
-impl<S: 'static, T: 'static, E: 'static, H: 'static> Fresh<S, T, E, H> {
-    pub(crate) fn new<B>(
-        body: B,
-        overrides: Overrides<E>,
-        level: u8,
-        on_drop: OnDrop,
-        home: Arc<H>,
-    ) -> Self
-    where
-        B: Body<Source = S, Value = T, Error = E>,
-        H: Home,
-    {
-        let traits = Traits::new(
-            overrides.deadline.is_some(),
-            overrides.key().is_some(),
-            overrides.weight > 0,
-        );
-        let header = Header::new(level, traits, on_drop);
-        let overrides = (!overrides.is_empty()).then(|| Box::new(overrides));
-        Self(Arc::new(OpCell {
-            header,
-            home,
-            waiter: UnsafeCell::new(None),
-            stage: UnsafeCell::new(Stage::Live { body, overrides }),
-        }))
-    }
-
-    /// Returns the queue.
-    pub(crate) fn queue(&self) -> &H {
-        self.0.queue()
-    }
-
-    /// Returns the reference that the queue keeps.
-    pub(crate) fn op(&self) -> OpRef {
-        Arc::<dyn Prepared<S, T, E, H>>::clone(&self.0)
-    }
-
-    pub(crate) fn into_receiver(self) -> Receiver<T, E> {
-        Receiver { op: self.0 }
-    }
-
-    /// Takes what the user handed over back out of an operation that nobody else has.
-    pub(crate) fn into_source(self) -> Option<S> {
-        self.0.into_source()
-    }
-}
-
-impl<B: Body, H: Home> Prepared<B::Source, B::Value, B::Error, H> for OpCell<B, H> {
-    fn queue(&self) -> &H {
-        &self.home
-    }
-
-    fn into_source(self: Arc<Self>) -> Option<B::Source> {
-        let stage = Arc::into_inner(self)?.stage;
-        let stage = stage.with_mut(|stage| {
-            // SAFETY: the cell had no other owner, and an operation that was never in a queue has started no attempt,
-            // so nothing in the body is pinned yet.
-            std::mem::replace(unsafe { &mut *stage }, Stage::Taken)
-        });
-        match stage {
-            Stage::Live { body, .. } => Some(body.into_source()),
-            Stage::Over(_) | Stage::Taken => None,
-        }
-    }
-}
-
 // SAFETY: the stage is reached through a shared reference by the one holder of the run right or, once done, by the one
 // receiver; the waker's slot as described at the top of this file. Both may be on any thread, hence the bounds:
 // `Body` is `Send` and so are its value and error; the predicate in the overrides is `Send`.
@@ -645,6 +566,67 @@ impl<B: Body, H: Home> OpCell<B, H> {
         body.stop();
         Some(delay)
     }
+
+    /// Polls the body, and judges what it returns.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn carry_on(
+        self: &Arc<Self>,
+        start: bool,
+        defaults: &Defaults,
+        chance: &mut fastrand::Rng,
+    ) -> Step {
+        if start && defaults.keeps_history {
+            let now = crate::shared::clock();
+            // SAFETY: passed on to the caller.
+            unsafe { self.with_history(|_, history| history.start(now)) };
+        }
+        let polled = {
+            let waker = waker_ref(self);
+            let mut cx = Context::from_waker(&waker);
+            let context = || AttemptContext::new(Arc::<Self>::clone(self), self.header.attempts());
+            // SAFETY: passed on to the caller.
+            unsafe {
+                self.with_body(|mut body, _| {
+                    if start {
+                        body.as_mut().start(context);
+                    }
+                    body.poll(&mut cx)
+                })
+            }
+        };
+        match polled {
+            Ok(Poll::Pending) => Step::Pending,
+            // SAFETY: passed on to the caller.
+            Ok(Poll::Ready(result)) => unsafe { self.judge(result, defaults, chance) },
+            Err(message) => {
+                if defaults.keeps_history {
+                    // SAFETY: passed on to the caller.
+                    unsafe {
+                        self.note(|_| Failure::Panicked(message.clone().into()));
+                        self.bury(Ending::Panicked);
+                    }
+                }
+                // SAFETY: passed on to the caller.
+                unsafe { self.end(Outcome::Panicked(message)) };
+                Step::Ended(Ending::Panicked)
+            }
+        }
+    }
+
+    /// Takes what is in the stage.
+    ///
+    /// # Safety
+    ///
+    /// The stage is the caller's, and what is in it is not pinned.
+    unsafe fn take_stage(&self) -> Stage<B> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: passed on to the caller.
+            std::mem::replace(unsafe { &mut *stage }, Stage::Taken)
+        })
+    }
 }
 
 impl<B: Body, H: Home> Run for OpCell<B, H> {
@@ -662,42 +644,8 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
     ) -> (OpRef, Step) {
-        if start && defaults.keeps_history {
-            let now = crate::shared::clock();
-            // SAFETY: passed on to the caller.
-            unsafe { self.with_history(|_, history| history.start(now)) };
-        }
-        let polled = {
-            let waker = waker_ref(&self);
-            let mut cx = Context::from_waker(&waker);
-            let context = || AttemptContext::new(Arc::<Self>::clone(&self), self.header.attempts());
-            // SAFETY: passed on to the caller.
-            unsafe {
-                self.with_body(|mut body, _| {
-                    if start {
-                        body.as_mut().start(context);
-                    }
-                    body.poll(&mut cx)
-                })
-            }
-        };
-        let step = match polled {
-            Ok(Poll::Pending) => Step::Pending,
-            // SAFETY: passed on to the caller.
-            Ok(Poll::Ready(result)) => unsafe { self.judge(result, defaults, chance) },
-            Err(message) => {
-                if defaults.keeps_history {
-                    // SAFETY: passed on to the caller.
-                    unsafe {
-                        self.note(|_| Failure::Panicked(message.clone().into()));
-                        self.bury(Ending::Panicked);
-                    }
-                }
-                // SAFETY: passed on to the caller.
-                unsafe { self.end(Outcome::Panicked(message)) };
-                Step::Ended(Ending::Panicked)
-            }
-        };
+        // SAFETY: passed on to the caller.
+        let step = unsafe { self.carry_on(start, defaults, chance) };
         (self, step)
     }
 
@@ -795,11 +743,8 @@ impl<B: Body, H: Home> Join<B::Value, B::Error> for OpCell<B, H> {
         if state & PHASE != DONE {
             return Poll::Pending;
         }
-        let stage = self.stage.with_mut(|stage| {
-            // SAFETY: the phase is `DONE`, so the stage is the receiver's. An outcome is not pinned.
-            std::mem::replace(unsafe { &mut *stage }, Stage::Taken)
-        });
-        match stage {
+        // SAFETY: the phase is `DONE`, so the stage is the receiver's. An outcome is not pinned.
+        match unsafe { self.take_stage() } {
             Stage::Over(outcome) => Poll::Ready(outcome),
             Stage::Live { .. } | Stage::Taken => {
                 unreachable!("a finished operation has no outcome")

@@ -153,6 +153,7 @@ impl QueueBuilder {
             runtime.spawn(task);
         }
         if has_threads {
+            queue.link.shared.keep_apart();
             threads::start(&queue.link.shared, &runtime, dedicated, &cpus)?;
         }
         Ok(queue)

@@ -161,7 +161,7 @@ const SHORT: Duration = Duration::from_micros(10);
 const LINGER: u32 = 64;
 
 /// Operations that take longer than this on average are worth another worker: waking a thread costs about as much.
-const WORTH_SHARING: Duration = Duration::from_nanos(1_000);
+pub(crate) const WORTH_SHARING: Duration = Duration::from_nanos(1_000);
 
 impl Worker {
     fn new(shared: Arc<Shared>, index: usize) -> Self {
@@ -196,6 +196,7 @@ impl Worker {
             .attach(cx.waker());
         if !std::mem::replace(&mut self.joined, true) {
             let index = self.index;
+            self.shared.settle_in();
             self.shared.with_core(|core| core.join(index));
         }
         self.turn.began = clock();

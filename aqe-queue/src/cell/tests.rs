@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::body::Repeat;
 use crate::error::CancelReason;
+use crate::handle::OnDrop;
 
 /// Stands for the queue: remembers what it was told.
 #[derive(Default)]
@@ -66,7 +67,7 @@ fn cell<T: Send + 'static, F: Future<Output = Result<T, ()>> + Send + 'static>(
     let yard = Arc::new(Yard::default());
     let fresh = Fresh::new(
         Repeat::new(factory),
-        Overrides::default(),
+        None,
         0,
         OnDrop::Detach,
         Arc::clone(&yard),

@@ -320,6 +320,17 @@ impl<T: Waiting> State<T> {
         self.levels.push_back(level, Entry { item, since });
     }
 
+    /// Admits many that came to one level, at least one; see [`enqueue`](Self::enqueue).
+    pub(crate) fn enqueue_all(
+        &mut self,
+        level: u8,
+        arrivals: impl ExactSizeIterator<Item = (T, Tick)>,
+    ) {
+        self.counters.submitted += arrivals.len() as u64;
+        let entries = arrivals.map(|(item, since)| Entry { item, since });
+        self.levels.extend(level, entries);
+    }
+
     /// Has `item` come back from [`tick`](Self::tick) at `deadline`, unless it is over by then.
     pub(crate) fn set_deadline(&mut self, item: &T, deadline: Instant) {
         let due = self.epoch.tick(deadline);
@@ -373,6 +384,42 @@ impl<T: Waiting> State<T> {
         }
         self.running += count;
         count
+    }
+
+    /// Takes a slot for operations that run one after the other without having been queued. `false` if one that was
+    /// queued now would not start at once.
+    pub(crate) fn take_slot(&mut self) -> bool {
+        let is_free = self.admissible(0).is_ok()
+            && self.has_slot()
+            && self.levels.live() == 0
+            && self.rules.is_none();
+        if is_free {
+            self.running += 1;
+        }
+        is_free
+    }
+
+    /// Accounts for operations that ran in such a slot, `mean` nanoseconds each, and have ended.
+    pub(crate) fn settle_direct(&mut self, endings: &[Ending], mean: u64, now: Instant) {
+        let count = endings.len() as u64;
+        self.counters.submitted += count;
+        self.waits.record_many(0, count);
+        self.runs.record_many(mean, count);
+        for ending in endings {
+            self.end(*ending, false);
+        }
+        self.finished(count, now);
+    }
+
+    /// Gives such a slot back.
+    pub(crate) const fn give_slot(&mut self) {
+        self.running -= 1;
+    }
+
+    /// Lets an operation that has begun in such a slot keep it.
+    pub(crate) fn keep_slot(&mut self) {
+        self.counters.submitted += 1;
+        self.waits.record(0);
     }
 
     /// Takes up to `max` operations that are more urgent than `level`.
