@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::body::Once;
 use crate::error::CancelReason;
+use crate::handle::OnDrop;
 
 /// Stands for the queue. Its own parts are `std`'s: they are not what is explored.
 #[derive(Default)]
@@ -67,7 +68,7 @@ fn cell<T: Send + 'static>(
     let yard = Arc::new(Yard::default());
     let fresh = Fresh::new(
         Once::new(future),
-        Overrides::default(),
+        None,
         0,
         OnDrop::Detach,
         Arc::clone(&yard),

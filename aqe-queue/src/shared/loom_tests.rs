@@ -13,14 +13,16 @@ use crate::error::OperationError;
 use crate::queue::AsyncOperationQueue;
 use crate::sync::block_on;
 
-/// Explores `act` with a clock that stands still.
-fn explore(act: impl Fn() + Send + Sync + 'static) {
+/// Explores `act` with a clock that stands still, and with no more than so many switches that are forced.
+fn explore(switches: usize, act: impl Fn() + Send + Sync + 'static) {
     let runtime: Runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
-    loom::model(move || {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(switches);
+    model.check(move || {
         let _clock = runtime.enter();
         act();
     });
@@ -39,7 +41,7 @@ fn start(config: QueueConfig) -> (AsyncOperationQueue, JoinHandle<()>) {
 
 #[test]
 fn loom_submission_reaches_the_worker_and_its_result_the_handle() {
-    explore(|| {
+    explore(3, || {
         let (queue, worker) = start(QueueConfig::default());
         let handle = queue.future(async { Ok::<_, ()>(7) }).try_submit().unwrap();
         assert_eq!(block_on(handle), Ok(7));
@@ -51,7 +53,7 @@ fn loom_submission_reaches_the_worker_and_its_result_the_handle() {
 /// Who is told that the queue is idle finds every outcome visible.
 #[test]
 fn loom_idle_queue_has_published_everything() {
-    explore(|| {
+    explore(3, || {
         let (queue, worker) = start(QueueConfig::default());
         let handle = queue.future(async { Ok::<_, ()>(7) }).try_submit().unwrap();
         block_on(queue.idle());
@@ -64,7 +66,7 @@ fn loom_idle_queue_has_published_everything() {
 /// The same for a cancellation that meets the start: the operation ends once, one way or the other.
 #[test]
 fn loom_cancelled_operation_ends_once() {
-    explore(|| {
+    explore(3, || {
         let (queue, worker) = start(QueueConfig::default());
         let handle = queue.future(async { Ok::<_, ()>(7) }).try_submit().unwrap();
         let cancelled = handle.cancel();
@@ -86,7 +88,7 @@ fn loom_cancelled_operation_ends_once() {
 /// Somebody who waits for room gets it when there is some.
 #[test]
 fn loom_submitter_hears_of_room() {
-    explore(|| {
+    explore(3, || {
         let (queue, worker) = start(QueueConfig::default().capacity(1));
         let first = queue.future(async { Ok::<_, ()>(1) }).try_submit().unwrap();
         let second = block_on(queue.future(async { Ok::<_, ()>(2) }).submit()).unwrap();
@@ -96,10 +98,11 @@ fn loom_submitter_hears_of_room() {
     });
 }
 
-/// Two submit an operation of the same name: it runs as often as it was accepted, and both get a result.
+/// Two submit an operation of the same name: it runs as often as it was accepted, and both get a result. With three
+/// threads a third forced switch would take many minutes.
 #[test]
 fn loom_unique_operation_is_heard_by_all_who_joined() {
-    explore(|| {
+    explore(2, || {
         let (queue, worker) = start(QueueConfig::default().overflow(Overflow::Reject));
         let submit = |queue: &AsyncOperationQueue, value: u8| {
             queue
