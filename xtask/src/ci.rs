@@ -20,6 +20,12 @@ const INSTRUMENTED_LIMIT: Duration = Duration::from_secs(20 * 60);
 const SIMULATED_OPERATIONS: &str = "10000000";
 const SIMULATION_LIMIT: Duration = Duration::from_secs(10 * 60);
 
+/// Valgrind runs one thread at a time; without turns by the clock, one that waits in a loop would keep the others from
+/// what it waits for.
+const VALGRIND: &str = "valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
+    --errors-for-leak-kinds=definite --fair-sched=yes";
+const VALGRIND_LIMIT: Duration = Duration::from_secs(5 * 60);
+
 /// Most crates that the default features of the facade may bring, the facade included. A library that
 /// people add to their own project is judged by what it drags in.
 const FACADE_CRATES: usize = 70;
@@ -111,6 +117,11 @@ pub const STEPS: &[Step] = &[
         name: "asan",
         about: "our own unsafe code is clean under AddressSanitizer",
         run: asan,
+    },
+    Step {
+        name: "valgrind",
+        about: "the tests of our own unsafe code are clean under valgrind, and leak nothing",
+        run: valgrind,
     },
     Step {
         name: "fuzz",
@@ -318,6 +329,30 @@ fn asan(context: &mut Context) -> Result<()> {
         )
         .limit(INSTRUMENTED_LIMIT);
     instrumented(&command, "sanitized test")
+}
+
+fn valgrind(context: &mut Context) -> Result<()> {
+    let Some(triple) = tools::sanitizer_triple() else {
+        println!("notice: valgrind is run on Linux with glibc only; left out here");
+        return Ok(());
+    };
+    tools::for_valgrind()?;
+    let runner = format!(
+        "CARGO_TARGET_{}_RUNNER",
+        triple.to_uppercase().replace('-', "_")
+    );
+    // What the compiler's instrument does not see is read here as it is: values that were never written, and memory
+    // that nobody has any more. The rest of the crate has no `unsafe`, and valgrind is slow: `scope` and `operations`
+    // drive the cell through the public interface, from several threads and in all its endings.
+    for tests in ["--lib cell::", "--test scope --test operations"] {
+        let command = context
+            .cargo("test --package aqe-queue")
+            .words(tests)
+            .env(&runner, VALGRIND)
+            .limit(VALGRIND_LIMIT);
+        instrumented(&command, "watched test")?;
+    }
+    Ok(())
 }
 
 /// Runs tests a second time under an instrument; a run that found nothing to do is a failure.
