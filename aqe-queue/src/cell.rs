@@ -220,6 +220,18 @@ impl Owned {
         unsafe { self.0.timeout(defaults) }
     }
 
+    /// Whether the operation was woken by its own poll and by nobody to end it. It is then taken as woken, for the caller
+    /// to poll it again.
+    pub(crate) fn has_woken_itself(&self) -> bool {
+        let state = self.header().state.load(Ordering::Acquire);
+        state & PHASE == NOTIFIED
+            && state & (STOP | TIMEOUT) == 0
+            && self
+                .header()
+                .update(|state| (state & PHASE == NOTIFIED).then_some((state & !PHASE) | RUNNING))
+                .is_ok()
+    }
+
     /// Lets the operation wait to be woken. Returns it if it is to be scheduled at once, because it was woken, or
     /// asked to end, while it ran.
     pub(crate) fn park(self) -> Option<OpRef> {

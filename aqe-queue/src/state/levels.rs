@@ -289,6 +289,18 @@ impl<T: Waiting> Levels<T> {
             .is_some_and(|(_, since)| now.saturating_sub(since) >= ageing)
     }
 
+    /// Looks at the first entries of the most urgent level, so that the processor fetches them all at once: in a long
+    /// queue each of them is far from its cache, and one after the other they would cost more than everything else.
+    pub(super) fn foresee(&self, open: u64, count: usize) {
+        let occupied = self.occupied & open;
+        let top = occupied.trailing_zeros() as usize;
+        if let Some(ring) = self.rings.get(top) {
+            let count = count.min(ring.entries.len());
+            let items = ring.entries.range(..count).flat_map(|slot| &slot.item);
+            items.for_each(T::foresee);
+        }
+    }
+
     /// Takes the next operation of the levels in `open`. `ageing` is what [`is_ageing`](Self::is_ageing) said. What has a key that is not free goes
     /// to `keys`.
     pub(super) fn pop(

@@ -74,6 +74,9 @@ pub(crate) trait Waiting: Sized {
     /// Where it waits, if it does.
     fn waits(&self) -> Option<Waited>;
 
+    /// Fetches what claiming it will touch into the processor's cache.
+    fn foresee(&self) {}
+
     /// Whether both are the same.
     fn is(&self, other: &Self) -> bool;
 
@@ -369,6 +372,7 @@ impl<T: Waiting> State<T> {
         let now = self.epoch.tick(now);
         let mut open = self.open();
         let ageing = self.levels.is_ageing(now, open);
+        self.levels.foresee(open, room);
         let mut count = 0;
         while count < room {
             let Some(taken) = self.levels.pop(now, open, ageing, &mut self.keys) else {
