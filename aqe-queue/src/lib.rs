@@ -175,7 +175,7 @@ pub use crate::scheduling::Scheduling;
 pub use crate::scope::{Scope, ScopedHandle};
 #[cfg(feature = "tower")]
 pub use crate::service::{QueueService, ServiceFuture};
-pub use crate::stats::{LevelStatus, Quantiles, QueueStatus, StatusStream};
+pub use crate::stats::{Histogram, Histograms, LevelStatus, Quantiles, QueueStatus, StatusStream};
 pub use crate::threshold::{ErrorLimit, ErrorThreshold, MemoryThreshold, ThresholdAction};
 pub use crate::unique::{SharedHandle, SubmitUnique, SubmittedUnique, Unique};
 pub use crate::worker::QueueWorker;

@@ -33,7 +33,7 @@ use crate::cell::Waited;
 use crate::config::QueueConfig;
 use crate::histogram::Histogram;
 use crate::keys::KeyLimits;
-use crate::stats::{Counters, LevelStatus, QueueStatus, Rate};
+use crate::stats::{Counters, Histograms, LevelStatus, QueueStatus, Rate};
 
 /// Nanoseconds since the queue was made: half the size of an `Instant`, and 584 years of it.
 pub(crate) type Tick = u64;
@@ -745,6 +745,13 @@ impl<T: Waiting> State<T> {
     /// Returns one bit for each level in which something waits; bit 0 is the most urgent.
     pub(crate) const fn occupied(&self) -> u64 {
         self.levels.occupied()
+    }
+
+    pub(crate) fn histograms(&self) -> Histograms {
+        Histograms {
+            wait: self.waits.clone(),
+            run: self.runs.clone(),
+        }
     }
 
     pub(crate) fn status(&mut self, now: Instant) -> QueueStatus {
