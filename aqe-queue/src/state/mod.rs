@@ -189,8 +189,12 @@ impl<T: Waiting> State<T> {
 
     /// Returns how many more operations may be admitted.
     pub(crate) fn room(&self) -> usize {
-        self.capacity
-            .saturating_sub(self.levels.live() + self.held() + self.delayed + self.reserved)
+        self.capacity.saturating_sub(self.waiting())
+    }
+
+    /// Returns how many operations wait, or are promised a place to wait in.
+    fn waiting(&self) -> usize {
+        self.levels.live() + self.held() + self.delayed + self.reserved
     }
 
     /// Whether one more operation, of so many bytes, may be admitted.
@@ -275,7 +279,9 @@ impl<T: Waiting> State<T> {
     where
         T: Clone,
     {
-        let (count, bytes) = (usize::from(self.room() == 0), self.load.excess(weight));
+        // More than one if retries, which are never refused, have filled the queue beyond its capacity.
+        let count = (self.waiting() + 1).saturating_sub(self.capacity);
+        let bytes = self.load.excess(weight);
         let (mut victims, mut freed) = (Vec::new(), 0_u64);
         let mut newest = self.newest_below(level);
         while victims.len() < count || freed < bytes {

@@ -13,6 +13,7 @@ use crate::priority::Priority;
 
 mod keyed;
 mod model;
+mod reordered;
 
 /// What the state machine holds here: a number and a phase that a cancellation can take away.
 #[derive(Clone, Debug)]
