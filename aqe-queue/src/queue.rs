@@ -371,7 +371,8 @@ impl AsyncOperationQueue {
         Ok(self.link.shared.set_level(id, level))
     }
 
-    /// Starts nothing more until [`resume`](Self::resume). What runs goes on, and operations are still accepted.
+    /// Starts nothing more until [`resume`](Self::resume). What runs goes on, and so does what a worker has taken
+    /// already, which counts as running. Operations are still accepted.
     pub fn pause(&self) {
         let shared = &self.link.shared;
         if shared.with_core(|core| core.state.pause()) {

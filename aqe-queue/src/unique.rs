@@ -130,6 +130,10 @@ impl<B: Body> fmt::Debug for Unique<B> {
 }
 
 /// The future of [`Unique::submit`].
+///
+/// # Cancel safety
+///
+/// As [`Submit`]. Another submission of the same name that waits with it goes on in its place.
 #[must_use = "nothing is queued before this is awaited"]
 pub struct SubmitUnique<S: 'static, T: 'static, E: 'static> {
     inner: Submit<S, T, E>,
