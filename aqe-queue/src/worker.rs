@@ -458,17 +458,18 @@ impl Worker {
         };
 
         let mut expired = Vec::new();
-        let (shared, index, quantum, taken) =
-            (&self.shared, self.index, self.quantum, &mut self.taken);
+        let (shared, index, quantum) = (&self.shared, self.index, self.quantum);
         let (refilled, helper) = shared.settle(&mut self.done, mean, now, |core| {
             core.wake(index);
             core.state.tick(now, |op| expired.push(op));
-            core.state
-                .take(now, quantum, |operation| taken.push_back(operation));
-            let is_shareable =
-                mean > nanos(WORTH_SHARING) && (core.state.can_take() || taken.len() > 1);
+            let taken = {
+                let fresh = &mut shared.seats[index].local.lock().fresh;
+                core.state
+                    .take(now, quantum, |operation| fresh.push_back(operation))
+            };
+            let is_shareable = mean > nanos(WORTH_SHARING) && (core.state.can_take() || taken > 1);
             let helper = if is_shareable { core.pick_idle() } else { None };
-            let refilled = if taken.is_empty() {
+            let refilled = if taken == 0 {
                 idle(shared, core, index, may_sleep)
             } else {
                 Refilled::Work
@@ -476,13 +477,6 @@ impl Worker {
             (refilled, helper)
         });
 
-        if !self.taken.is_empty() {
-            self.shared.seats[self.index]
-                .local
-                .lock()
-                .fresh
-                .append(&mut self.taken);
-        }
         if let Some(helper) = helper {
             self.shared.rouse(helper);
         }

@@ -150,7 +150,12 @@ impl<H> Drop for Nursery<H> {
 }
 
 const fn offset_of_first(layout: Layout) -> usize {
-    size_of::<Block>().next_multiple_of(layout.align())
+    align_up(size_of::<Block>(), layout)
+}
+
+/// Alignments are powers of two, which the standard library's function for all numbers does not know: it divides.
+const fn align_up(offset: usize, layout: Layout) -> usize {
+    (offset + layout.align() - 1) & !(layout.align() - 1)
 }
 
 impl Open {
@@ -160,11 +165,11 @@ impl Open {
     }
 
     fn has_room(&self, layout: Layout) -> bool {
-        self.used.next_multiple_of(layout.align()) + layout.size() <= self.size()
+        align_up(self.used, layout) + layout.size() <= self.size()
     }
 
     fn lay<H>(&mut self, layout: Layout) -> Place<H> {
-        let offset = self.used.next_multiple_of(layout.align());
+        let offset = align_up(self.used, layout);
         assert!(offset + layout.size() <= self.size(), "the block is full");
         self.used = offset + layout.size();
         self.laid += 1;

@@ -3,6 +3,7 @@
 //! Run with `cargo xtask ci loom`.
 
 use loom::thread;
+use std::sync::Arc;
 
 use super::*;
 use crate::sync::block_on;

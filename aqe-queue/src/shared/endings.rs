@@ -26,9 +26,12 @@ impl Shared {
         now: Instant,
         act: impl FnOnce(&mut Core) -> R,
     ) -> R {
-        let retries: Vec<Done> = done
-            .extract_if(.., |done| matches!(done.next, Next::Retry(_)))
-            .collect();
+        let is_retry = |done: &Done| matches!(done.next, Next::Retry(_));
+        let retries: Vec<Done> = if done.iter().any(is_retry) {
+            done.extract_if(.., |done| is_retry(done)).collect()
+        } else {
+            Vec::new()
+        };
         let ended = done.len();
         if ended > 0 {
             // Raised before the accounts, so that nobody finds the queue quiet while outcomes are still hidden.
@@ -41,11 +44,17 @@ impl Shared {
         let mut leftovers = Leftovers::default();
         let (result, news) = self.with_core(|core| {
             let tick = self.epoch.tick(now);
+            let (alike, mut quick) = (core.state.settles_alike(), 0);
             for done in done.iter() {
                 let Next::End(ending) = done.next else {
                     continue;
                 };
                 let header = done.owned.header();
+                if alike && ending == Ending::Completed && done.since.is_none() && header.is_plain()
+                {
+                    quick += 1;
+                    continue;
+                }
                 let ran = done.since.map_or(mean, |since| tick.saturating_sub(since));
                 if header.is_batched() {
                     core.state.leave_call(header.id(), header.level());
@@ -61,6 +70,9 @@ impl Shared {
                 }
                 core.note_cut(header.id(), ending);
             }
+            if quick > 0 {
+                core.state.settle_alike(quick, mean);
+            }
             if ended > 0 {
                 core.state.finished(ended as u64, now);
             }
@@ -69,9 +81,12 @@ impl Shared {
             }
             (act(core), core.state.take_news())
         });
+        let is_told = self.hooks.are_used();
         for done in done.drain(..) {
-            if let Next::End(ending) = done.next {
-                self.publish(done.owned, ending);
+            match done.next {
+                Next::End(ending) if is_told => self.publish(done.owned, ending),
+                Next::End(ending) => done.owned.publish(ending),
+                Next::Retry(_) => {}
             }
         }
         self.published(ended);

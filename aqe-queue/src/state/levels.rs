@@ -245,11 +245,17 @@ impl<T: Waiting> Levels<T> {
         ring.live -= 1;
         self.live -= 1;
         if ring.live == 0 {
-            self.occupied &= !(1 << level);
-            if ring.entries.is_empty() && ring.entries.capacity() > KEEP {
-                // A burst's memory is given back.
-                ring.entries = VecDeque::new();
-            }
+            self.leave_empty(level);
+        }
+    }
+
+    /// Nobody is to look into this level until something comes.
+    fn leave_empty(&mut self, level: u8) {
+        self.occupied &= !(1 << level);
+        let entries = &mut self.rings[usize::from(level)].entries;
+        if entries.is_empty() && entries.capacity() > KEEP {
+            // A burst's memory is given back.
+            *entries = VecDeque::new();
         }
     }
 
@@ -299,6 +305,44 @@ impl<T: Waiting> Levels<T> {
             let items = ring.entries.range(..count).flat_map(|slot| &slot.item);
             items.for_each(T::foresee);
         }
+    }
+
+    /// Takes up to `most` operations of the most urgent level, one after the other; for a queue without keys and while
+    /// nothing ages.
+    pub(super) fn pop_many(
+        &mut self,
+        most: usize,
+        mut out: impl FnMut(Taken<T::Claimed>),
+    ) -> usize {
+        let index = self.occupied.trailing_zeros() as usize;
+        let Some(ring) = self.rings.get_mut(index) else {
+            return 0;
+        };
+        // There are at most 64 levels.
+        let level = index as u8;
+        let mut count = 0;
+        while count < most
+            && let Some(Slot { item, since }) = ring.pop_front()
+        {
+            if let Some(claimed) = item.and_then(T::claim) {
+                count += 1;
+                out(Taken {
+                    claimed,
+                    level,
+                    since,
+                    aged: false,
+                });
+            }
+        }
+        ring.live -= count;
+        self.live -= count;
+        // No ring has as many entries as this counts.
+        self.since_aged = self.since_aged.saturating_add(count as u32);
+        if ring.entries.is_empty() {
+            // Also if a cancellation has claimed what was left and has not come to count it out.
+            self.leave_empty(level);
+        }
+        count
     }
 
     /// Takes the next operation of the levels in `open`. `ageing` is what [`is_ageing`](Self::is_ageing) said. What has a key that is not free goes

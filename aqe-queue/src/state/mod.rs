@@ -111,6 +111,39 @@ pub(crate) trait Waiting: Clone {
     fn is_over(&self) -> bool;
 }
 
+/// Counts waits. Operations that came together have waited for the same time.
+struct Waits<'a> {
+    histogram: &'a mut Histogram,
+    now: Tick,
+    since: Tick,
+    count: u64,
+}
+
+impl<'a> Waits<'a> {
+    const fn new(histogram: &'a mut Histogram, now: Tick) -> Self {
+        Self {
+            histogram,
+            now,
+            since: 0,
+            count: 0,
+        }
+    }
+
+    fn record(&mut self, since: Tick) {
+        if since != self.since {
+            self.flush();
+            self.since = since;
+        }
+        self.count += 1;
+    }
+
+    fn flush(&mut self) {
+        let waited = self.now.saturating_sub(self.since);
+        self.histogram
+            .record_many(waited, std::mem::take(&mut self.count));
+    }
+}
+
 /// Why an operation is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -370,19 +403,31 @@ impl<T: Waiting> State<T> {
         let mut open = self.open();
         let ageing = self.levels.is_ageing(now, open);
         self.levels.foresee(open, room);
+        let mut waits = Waits::new(&mut self.waits, now);
         let mut count = 0;
-        while count < room {
-            let Some(taken) = self.levels.pop(now, open, ageing, &mut self.keys) else {
-                break;
-            };
-            if let Some(rules) = &mut self.rules {
-                rules.started(taken.level, self.limit);
-                open = rules.open();
+        if self.rules.is_none() && self.keys.is_none() && !ageing {
+            // The most urgent level may have had less than there is room for.
+            while count < room && self.levels.occupied() != 0 {
+                count += self.levels.pop_many(room - count, |taken| {
+                    waits.record(taken.since);
+                    out(taken);
+                });
             }
-            self.waits.record(now.saturating_sub(taken.since));
-            count += 1;
-            out(taken);
+        } else {
+            while count < room {
+                let Some(taken) = self.levels.pop(now, open, ageing, &mut self.keys) else {
+                    break;
+                };
+                if let Some(rules) = &mut self.rules {
+                    rules.started(taken.level, self.limit);
+                    open = rules.open();
+                }
+                waits.record(taken.since);
+                count += 1;
+                out(taken);
+            }
         }
+        waits.flush();
         self.running += count;
         count
     }
@@ -473,6 +518,19 @@ impl<T: Waiting> State<T> {
         self.running -= 1;
         self.runs.record(ran);
         self.end(ending, has_deadline);
+    }
+
+    /// Whether operations that ended are all alike but for how they ended: see [`settle_alike`](Self::settle_alike).
+    pub(crate) const fn settles_alike(&self) -> bool {
+        self.rules.is_none()
+    }
+
+    /// Accounts for many operations that completed and need nothing but a place in a level, as [`settle`](Self::settle)
+    /// would.
+    pub(crate) fn settle_alike(&mut self, completed: usize, ran: u64) {
+        self.running -= completed;
+        self.runs.record_many(ran, completed as u64);
+        self.counters.completed += completed as u64;
     }
 
     /// Accounts for finished operations by time; see [`QueueStatus::throughput`].
