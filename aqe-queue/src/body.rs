@@ -1,5 +1,6 @@
 //! What an operation consists of: a future, or a factory that makes one for each attempt.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use crate::context::AttemptContext;
 use crate::dead_letters::History;
-use crate::error::CancelReason;
+use crate::error::{CancelReason, OperationError};
 use crate::retry::RetryPolicy;
 
 /// The user's part of an operation: a closure, a future, or a named operation with its handler.
@@ -141,6 +142,44 @@ where
     }
 }
 
+pin_project! {
+    /// A future that runs once and cannot fail.
+    #[derive(Debug)]
+    pub struct Sure<Fut> {
+        #[pin]
+        future: Fut,
+    }
+}
+
+impl<Fut> Sure<Fut> {
+    pub(crate) const fn new(future: Fut) -> Self {
+        Self { future }
+    }
+}
+
+impl<Fut> Body for Sure<Fut>
+where
+    Fut: Future<Output: Send> + Send + 'static,
+{
+    type Value = Fut::Output;
+    type Error = Infallible;
+    type Source = Fut;
+
+    const REPEATS: bool = false;
+
+    fn start(self: Pin<&mut Self>, _: impl FnOnce() -> AttemptContext) {}
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Fut::Output, Infallible>> {
+        self.project().future.poll(cx).map(Ok)
+    }
+
+    fn stop(self: Pin<&mut Self>) {}
+
+    fn into_source(self) -> Fut {
+        self.future
+    }
+}
+
 /// What one operation asks for that differs from the queue's settings.
 pub(crate) struct Overrides<E> {
     /// `Some(None)` switches the timeout off.
@@ -193,15 +232,6 @@ impl<E> Overrides<E> {
     pub(crate) fn kind(&self) -> Option<u32> {
         self.rare.as_ref()?.kind
     }
-
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.timeout.is_none()
-            && self.deadline.is_none()
-            && self.weight == 0
-            && self.retry.is_none()
-            && self.retry_if.is_none()
-            && self.rare.is_none()
-    }
 }
 
 impl<E> Default for Overrides<E> {
@@ -237,6 +267,24 @@ pub(crate) enum Outcome<T, E> {
     Cancelled(CancelReason),
     Panicked(Box<str>),
     Shed,
+}
+
+impl<T, E> Outcome<T, E> {
+    /// Tells the user.
+    pub(crate) fn into_result(self, attempts: u32) -> Result<T, OperationError<E>> {
+        Err(match self {
+            Self::Completed(value) => return Ok(value),
+            Self::Failed(error) => OperationError::Failed { error, attempts },
+            Self::TimedOut(timeout) => OperationError::TimedOut { timeout, attempts },
+            Self::DeadlineExceeded => OperationError::DeadlineExceeded { attempts },
+            Self::Cancelled(reason) => OperationError::Cancelled { reason, attempts },
+            Self::Shed => OperationError::Shed { attempts },
+            Self::Panicked(message) => OperationError::Panicked {
+                message: message.into(),
+                attempts,
+            },
+        })
+    }
 }
 
 /// How an operation ended, for the accounts.

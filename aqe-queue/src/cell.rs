@@ -2,11 +2,16 @@
 //!
 //! A word of state says who may touch what. The *run right* (exclusive access to the stage) is held by at most one
 //! [`Owned`]: it is won by the compare-and-swap that leaves a waiting phase and given up by the one that enters it
-//! again. After [`Owned::publish`] the right belongs to the one [`Receiver`]. The waker's slot is the receiver's while
-//! `WAITER` is clear, and the publisher's from the moment it saw `WAITER` set and the phase not yet done.
+//! again. After [`Owned::publish`] the right belongs to the one [`Receiver`], or to the publisher if that is gone. The
+//! waker's slot is the receiver's while `WAITER` is clear, and the publisher's from the moment it saw `WAITER` set and the
+//! phase not yet done.
 //!
-//! Apart from one lifetime in `scope`, this is the only file of the crate with `unsafe` in it; loom explores its hand-overs (see the tests).
+//! Apart from one lifetime in `scope`, all `unsafe` of the crate is in this folder; loom explores the hand-overs (see the
+//! tests).
 
+mod block;
+mod counted;
+mod fresh;
 mod header;
 #[cfg(all(loom, test))]
 mod loom_tests;
@@ -22,24 +27,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_task::{ArcWake, waker_ref};
-
+pub(crate) use self::block::Nursery;
+use self::counted::At;
+pub(crate) use self::counted::Counted;
+pub(crate) use self::fresh::{Direct, Fresh};
 use self::header::{
-    DELAYED, DONE, IDLE, NOTIFIED, PHASE, QUEUED, RUNNING, SCHEDULED, SIGNAL, STOP, TIMEOUT, WAITER,
+    ABANDONED, DELAYED, DONE, IDLE, NOTIFIED, PHASE, QUEUED, RUNNING, SCHEDULED, SIGNAL, STOP,
+    TIMEOUT, WAITER,
 };
-pub(crate) use self::header::{Header, Stop, Traits, Waited};
+pub(crate) use self::header::{Header, Stop, Waited};
 use crate::body::{Body, Ending, Outcome, Overrides};
 use crate::budget::Budget;
 use crate::context::{AttemptContext, CancelSignal};
 use crate::dead_letters::{DeadLetters, Failure, History};
-use crate::handle::{OnDrop, OperationId};
+use crate::handle::OperationId;
 use crate::retry::RetryPolicy;
 use crate::shared::Shared;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::Ordering;
 
 /// An operation without any right to touch its stage.
-pub(crate) type OpRef = Arc<dyn Run>;
+pub(crate) type OpRef = Counted<dyn Run>;
 
 /// The queue, as an operation sees it.
 pub(crate) trait Home: Send + Sync + 'static {
@@ -87,36 +95,35 @@ pub(crate) enum Step {
 }
 
 /// An operation whose types have been forgotten.
+///
+/// Where a function is told where the operation lies, it is where `self` is.
 pub(crate) trait Run: Send + Sync + 'static {
-    fn header(&self) -> &Header;
-
-    fn home(&self) -> &dyn Home;
-
     /// Carries the attempt on, or starts it.
     ///
     /// # Safety
     ///
     /// The caller holds the run right.
     unsafe fn poll(
-        self: Arc<Self>,
+        &self,
+        at: At,
         start: bool,
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
-    ) -> (OpRef, Step);
+    ) -> Step;
 
     /// Drops the attempt because it took too long, and says what is next.
     ///
     /// # Safety
     ///
     /// The caller holds the run right.
-    unsafe fn time_out(&self, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step;
+    unsafe fn time_out(&self, at: At, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step;
 
     /// Drops the body and leaves an outcome in its place.
     ///
     /// # Safety
     ///
     /// The caller holds the run right.
-    unsafe fn conclude(&self, stop: Stop);
+    unsafe fn conclude(&self, at: At, stop: Stop);
 
     /// Returns how long one attempt may take.
     ///
@@ -131,6 +138,13 @@ pub(crate) trait Run: Send + Sync + 'static {
     ///
     /// The caller made the phase `DONE` and saw `WAITER` in the state it replaced.
     unsafe fn take_waiter(&self) -> Option<Waker>;
+
+    /// Drops the outcome.
+    ///
+    /// # Safety
+    ///
+    /// The caller made the phase `DONE` and saw `ABANDONED` in the state it replaced.
+    unsafe fn forget_outcome(&self);
 }
 
 /// An operation whose result types are known.
@@ -142,12 +156,12 @@ pub(crate) trait Join<T, E>: Run {
     /// The caller is the operation's one receiver, and has not been given the outcome before.
     unsafe fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Outcome<T, E>>;
 
-    /// Removes the waker that `poll_outcome` left.
+    /// Drops the waker that `poll_outcome` left, and the outcome if there is one: nobody will ask for it.
     ///
     /// # Safety
     ///
-    /// The caller is the operation's one receiver.
-    unsafe fn forget_waiter(&self);
+    /// The caller is the operation's one receiver, has not been given the outcome, and calls nothing of this trait again.
+    unsafe fn let_go(&self);
 }
 
 /// An operation together with the run right.
@@ -203,24 +217,36 @@ impl Owned {
                 .store(header.attempts().saturating_add(1), Ordering::Relaxed);
         }
         // SAFETY: `self` is the run right.
-        let (op, step) = unsafe { self.0.poll(start, defaults, chance) };
-        (Self(op), step)
+        let step = unsafe { self.0.poll(self.0.at(), start, defaults, chance) };
+        (self, step)
     }
 
     pub(crate) fn time_out(&mut self, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step {
         // SAFETY: `self` is the run right.
-        unsafe { self.0.time_out(defaults, chance) }
+        unsafe { self.0.time_out(self.0.at(), defaults, chance) }
     }
 
     /// Drops the body and records why.
     pub(crate) fn conclude(&mut self, stop: Stop) {
         // SAFETY: `self` is the run right.
-        unsafe { self.0.conclude(stop) }
+        unsafe { self.0.conclude(self.0.at(), stop) }
     }
 
     pub(crate) fn timeout(&self, defaults: &Defaults) -> Option<Duration> {
         // SAFETY: `self` is the run right.
         unsafe { self.0.timeout(defaults) }
+    }
+
+    /// Whether the operation was woken by its own poll and by nobody to end it. It is then taken as woken, for the caller
+    /// to poll it again.
+    pub(crate) fn has_woken_itself(&self) -> bool {
+        let state = self.header().state.load(Ordering::Acquire);
+        state & PHASE == NOTIFIED
+            && state & (STOP | TIMEOUT) == 0
+            && self
+                .header()
+                .update(|state| (state & PHASE == NOTIFIED).then_some((state & !PHASE) | RUNNING))
+                .is_ok()
     }
 
     /// Lets the operation wait to be woken. Returns it if it is to be scheduled at once, because it was woken, or
@@ -263,8 +289,14 @@ impl Owned {
                 waiter.wake();
             }
         }
-        // If the handle is gone this drops the outcome, which is user code.
-        swallow(|| drop(self));
+        // What is dropped here is user code.
+        swallow(|| {
+            if before & ABANDONED != 0 {
+                // SAFETY: this call made the phase `DONE`, and `ABANDONED` was set.
+                unsafe { self.0.forget_outcome() }
+            }
+            drop(self);
+        });
     }
 }
 
@@ -302,12 +334,12 @@ pub(crate) fn stop(op: &OpRef, stop: Stop, only_waiting: bool) -> bool {
         DELAYED => Waited::BetweenAttempts,
         phase => {
             if phase == IDLE {
-                op.home().schedule(Arc::clone(op));
+                op.home().schedule(op.clone());
             }
             return true;
         }
     };
-    let mut owned = Owned(Arc::clone(op));
+    let mut owned = Owned(op.clone());
     owned.conclude(stop);
     op.home().withdrawn(owned, from, stop.ending());
     true
@@ -318,7 +350,7 @@ pub(crate) fn seize(op: &OpRef) -> Option<Owned> {
     let seized = op.header().update(|state| {
         matches!(state & PHASE, QUEUED | DELAYED).then_some((state & !PHASE) | RUNNING)
     });
-    seized.is_ok().then(|| Owned(Arc::clone(op)))
+    seized.is_ok().then(|| Owned(op.clone()))
 }
 
 /// Marks the present attempt as over its time. Returns whether the caller is to schedule the operation.
@@ -333,7 +365,7 @@ pub(crate) fn mark_over_time(op: &OpRef) -> bool {
 
 /// The one place where the outcome of an operation can be taken.
 pub(crate) struct Receiver<T: 'static, E: 'static> {
-    op: Arc<dyn Join<T, E>>,
+    op: Counted<dyn Join<T, E>>,
 }
 
 impl<T: 'static, E: 'static> Receiver<T, E> {
@@ -342,7 +374,7 @@ impl<T: 'static, E: 'static> Receiver<T, E> {
     }
 
     pub(crate) fn op(&self) -> OpRef {
-        Arc::<dyn Join<T, E>>::clone(&self.op)
+        self.op.erased()
     }
 
     /// Takes the outcome, or leaves a waker. Pending for ever once the outcome has been taken.
@@ -358,13 +390,21 @@ impl<T: 'static, E: 'static> Receiver<T, E> {
         }
         polled
     }
+
+    /// Takes the outcome if there is one.
+    fn take(&mut self) -> Option<Outcome<T, E>> {
+        match self.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        }
+    }
 }
 
 impl<T: 'static, E: 'static> Drop for Receiver<T, E> {
     fn drop(&mut self) {
         if !self.op.header().is_taken() {
             // SAFETY: receivers are made once per operation and cannot be cloned.
-            unsafe { self.op.forget_waiter() }
+            unsafe { self.op.let_go() }
         }
     }
 }
@@ -379,101 +419,20 @@ enum Stage<B: Body> {
 }
 
 /// One operation.
-pub(crate) struct OpCell<B: Body, H: Home> {
+#[repr(C)]
+pub(crate) struct OpCell<B: Body> {
+    /// First: see [`Counted`].
     header: Header,
-    home: Arc<H>,
     waiter: UnsafeCell<Option<Waker>>,
     stage: UnsafeCell<Stage<B>>,
-}
-
-/// An operation that has just been made: from it come one receiver, or what the user handed over again.
-///
-/// It does not name the body's type but only that of its source. A caller's `async` block that held the body's type
-/// across an `await` would not be `Send` in the compiler's eyes: it forgets lifetimes there and can then no longer tell
-/// that a closure returns the future that its signature names.
-pub(crate) struct Fresh<S, T, E, H>(Arc<dyn Prepared<S, T, E, H>>);
-
-/// An operation that nobody but its maker has.
-trait Prepared<S, T, E, H>: Join<T, E> {
-    fn queue(&self) -> &H;
-
-    /// Takes the body apart; `None` if somebody else has the operation.
-    fn into_source(self: Arc<Self>) -> Option<S>;
-}
-
-impl<S: 'static, T: 'static, E: 'static, H: 'static> Fresh<S, T, E, H> {
-    pub(crate) fn new<B>(
-        body: B,
-        overrides: Overrides<E>,
-        level: u8,
-        on_drop: OnDrop,
-        home: Arc<H>,
-    ) -> Self
-    where
-        B: Body<Source = S, Value = T, Error = E>,
-        H: Home,
-    {
-        let traits = Traits::new(
-            overrides.deadline.is_some(),
-            overrides.key().is_some(),
-            overrides.weight > 0,
-            overrides.kind().is_some(),
-        );
-        let header = Header::new(level, traits, on_drop);
-        let overrides = (!overrides.is_empty()).then(|| Box::new(overrides));
-        Self(Arc::new(OpCell {
-            header,
-            home,
-            waiter: UnsafeCell::new(None),
-            stage: UnsafeCell::new(Stage::Live { body, overrides }),
-        }))
-    }
-
-    /// Returns the queue.
-    pub(crate) fn queue(&self) -> &H {
-        self.0.queue()
-    }
-
-    /// Returns the reference that the queue keeps.
-    pub(crate) fn op(&self) -> OpRef {
-        Arc::<dyn Prepared<S, T, E, H>>::clone(&self.0)
-    }
-
-    pub(crate) fn into_receiver(self) -> Receiver<T, E> {
-        Receiver { op: self.0 }
-    }
-
-    /// Takes what the user handed over back out of an operation that nobody else has.
-    pub(crate) fn into_source(self) -> Option<S> {
-        self.0.into_source()
-    }
-}
-
-impl<B: Body, H: Home> Prepared<B::Source, B::Value, B::Error, H> for OpCell<B, H> {
-    fn queue(&self) -> &H {
-        &self.home
-    }
-
-    fn into_source(self: Arc<Self>) -> Option<B::Source> {
-        let stage = Arc::into_inner(self)?.stage;
-        let stage = stage.with_mut(|stage| {
-            // SAFETY: the cell had no other owner, and an operation that was never in a queue has started no attempt,
-            // so nothing in the body is pinned yet.
-            std::mem::replace(unsafe { &mut *stage }, Stage::Taken)
-        });
-        match stage {
-            Stage::Live { body, .. } => Some(body.into_source()),
-            Stage::Over(_) | Stage::Taken => None,
-        }
-    }
 }
 
 // SAFETY: the stage is reached through a shared reference by the one holder of the run right or, once done, by the one
 // receiver; the waker's slot as described at the top of this file. Both may be on any thread, hence the bounds:
 // `Body` is `Send` and so are its value and error; the predicate in the overrides is `Send`.
-unsafe impl<B: Body, H: Home> Sync for OpCell<B, H> {}
+unsafe impl<B: Body> Sync for OpCell<B> {}
 
-impl<B: Body, H: Home> OpCell<B, H> {
+impl<B: Body> OpCell<B> {
     /// Replaces the body by an outcome. The body is dropped in place, as a pinned value must be; if that panics, the
     /// panic ends here, since the outcome is known already and the worker has other operations to run.
     ///
@@ -519,6 +478,7 @@ impl<B: Body, H: Home> OpCell<B, H> {
     /// The caller holds the run right.
     unsafe fn judge(
         &self,
+        at: At,
         result: Result<B::Value, B::Error>,
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
@@ -533,7 +493,7 @@ impl<B: Body, H: Home> OpCell<B, H> {
         };
         if defaults.keeps_history {
             // SAFETY: passed on to the caller.
-            unsafe { self.note(|sink| Failure::of(&error, sink)) };
+            unsafe { self.note(at, |sink| Failure::of(&error, sink)) };
         }
         // SAFETY: passed on to the caller.
         let again = unsafe {
@@ -562,7 +522,7 @@ impl<B: Body, H: Home> OpCell<B, H> {
         };
         if defaults.keeps_history {
             // SAFETY: passed on to the caller.
-            unsafe { self.bury(ending) };
+            unsafe { self.bury(at, ending) };
         }
         // SAFETY: passed on to the caller.
         unsafe { self.end(outcome) };
@@ -575,8 +535,9 @@ impl<B: Body, H: Home> OpCell<B, H> {
     /// # Safety
     ///
     /// The caller holds the run right.
-    unsafe fn with_history(&self, act: impl FnOnce(&dyn DeadLetters, &mut History)) {
-        let Some(sink) = self.home.dead_letters() else {
+    unsafe fn with_history(&self, at: At, act: impl FnOnce(&dyn DeadLetters, &mut History)) {
+        // SAFETY: the operation is alive while it is borrowed.
+        let Some(sink) = (unsafe { at.home() }).dead_letters() else {
             return;
         };
         self.stage.with_mut(|stage| {
@@ -593,10 +554,10 @@ impl<B: Body, H: Home> OpCell<B, H> {
     /// # Safety
     ///
     /// The caller holds the run right.
-    unsafe fn note(&self, failure: impl FnOnce(&dyn DeadLetters) -> Failure) {
+    unsafe fn note(&self, at: At, failure: impl FnOnce(&dyn DeadLetters) -> Failure) {
         let (number, now) = (self.header.attempts(), crate::shared::clock());
         // SAFETY: passed on to the caller.
-        unsafe { self.with_history(|sink, history| history.fail(number, failure(sink), now)) }
+        unsafe { self.with_history(at, |sink, history| history.fail(number, failure(sink), now)) }
     }
 
     /// Tells of an operation that has failed for good.
@@ -604,11 +565,11 @@ impl<B: Body, H: Home> OpCell<B, H> {
     /// # Safety
     ///
     /// The caller holds the run right.
-    unsafe fn bury(&self, ending: Ending) {
+    unsafe fn bury(&self, at: At, ending: Ending) {
         let header = &self.header;
         // SAFETY: passed on to the caller.
         unsafe {
-            self.with_history(|sink, history| {
+            self.with_history(at, |sink, history| {
                 let id = OperationId::new(header.id());
                 let history = std::mem::take(history);
                 sink.bury(history.into_letter(
@@ -651,32 +612,31 @@ impl<B: Body, H: Home> OpCell<B, H> {
         body.stop();
         Some(delay)
     }
-}
 
-impl<B: Body, H: Home> Run for OpCell<B, H> {
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn home(&self) -> &dyn Home {
-        &*self.home
-    }
-
-    unsafe fn poll(
-        self: Arc<Self>,
+    /// Polls the body, and judges what it returns.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the run right.
+    unsafe fn carry_on(
+        &self,
+        at: At,
         start: bool,
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
-    ) -> (OpRef, Step) {
+    ) -> Step {
         if start && defaults.keeps_history {
             let now = crate::shared::clock();
             // SAFETY: passed on to the caller.
-            unsafe { self.with_history(|_, history| history.start(now)) };
+            unsafe { self.with_history(at, |_, history| history.start(now)) };
         }
         let polled = {
-            let waker = waker_ref(&self);
+            // SAFETY: the caller holds a reference, and so keeps the operation, while this is polled; it is of this type.
+            let waker = unsafe { at.waker::<B>() };
             let mut cx = Context::from_waker(&waker);
-            let context = || AttemptContext::new(Arc::<Self>::clone(&self), self.header.attempts());
+            // SAFETY: as above.
+            let op = || unsafe { at.reference::<B>() }.erase();
+            let context = || AttemptContext::new(op(), self.header.attempts());
             // SAFETY: passed on to the caller.
             unsafe {
                 self.with_body(|mut body, _| {
@@ -687,30 +647,54 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
                 })
             }
         };
-        let step = match polled {
+        match polled {
             Ok(Poll::Pending) => Step::Pending,
             // SAFETY: passed on to the caller.
-            Ok(Poll::Ready(result)) => unsafe { self.judge(result, defaults, chance) },
+            Ok(Poll::Ready(result)) => unsafe { self.judge(at, result, defaults, chance) },
             Err(message) => {
                 if defaults.keeps_history {
                     // SAFETY: passed on to the caller.
                     unsafe {
-                        self.note(|_| Failure::Panicked(message.clone().into()));
-                        self.bury(Ending::Panicked);
+                        self.note(at, |_| Failure::Panicked(message.clone().into()));
+                        self.bury(at, Ending::Panicked);
                     }
                 }
                 // SAFETY: passed on to the caller.
                 unsafe { self.end(Outcome::Panicked(message)) };
                 Step::Ended(Ending::Panicked)
             }
-        };
-        (self, step)
+        }
     }
 
-    unsafe fn time_out(&self, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step {
+    /// Takes what is in the stage.
+    ///
+    /// # Safety
+    ///
+    /// The stage is the caller's, and what is in it is not pinned.
+    unsafe fn take_stage(&self) -> Stage<B> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: passed on to the caller.
+            std::mem::replace(unsafe { &mut *stage }, Stage::Taken)
+        })
+    }
+}
+
+impl<B: Body> Run for OpCell<B> {
+    unsafe fn poll(
+        &self,
+        at: At,
+        start: bool,
+        defaults: &Defaults,
+        chance: &mut fastrand::Rng,
+    ) -> Step {
+        // SAFETY: passed on to the caller.
+        unsafe { self.carry_on(at, start, defaults, chance) }
+    }
+
+    unsafe fn time_out(&self, at: At, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step {
         if defaults.keeps_history {
             // SAFETY: passed on to the caller.
-            unsafe { self.note(|_| Failure::TimedOut) };
+            unsafe { self.note(at, |_| Failure::TimedOut) };
         }
         // SAFETY: passed on to the caller.
         let again = unsafe {
@@ -734,19 +718,20 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
         };
         if defaults.keeps_history {
             // SAFETY: passed on to the caller.
-            unsafe { self.bury(ending) };
+            unsafe { self.bury(at, ending) };
         }
         // SAFETY: passed on to the caller.
         unsafe { self.end(outcome) };
         Step::Ended(ending)
     }
 
-    unsafe fn conclude(&self, stop: Stop) {
-        if stop == Stop::Deadline && self.home.dead_letters().is_some() {
+    unsafe fn conclude(&self, at: At, stop: Stop) {
+        // SAFETY: the operation is alive while it is borrowed.
+        if stop == Stop::Deadline && unsafe { at.home() }.dead_letters().is_some() {
             // SAFETY: passed on to the caller.
             unsafe {
-                self.note(|_| Failure::DeadlineExceeded);
-                self.bury(Ending::DeadlineExceeded);
+                self.note(at, |_| Failure::DeadlineExceeded);
+                self.bury(at, Ending::DeadlineExceeded);
             }
         }
         let outcome = match stop {
@@ -775,9 +760,15 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
         // SAFETY: the slot is the publisher's, which the caller is: the receiver sees `DONE` before it would touch it.
         self.waiter.with_mut(|slot| unsafe { (*slot).take() })
     }
+
+    unsafe fn forget_outcome(&self) {
+        // SAFETY: the receiver was gone before the phase became `DONE`, so the stage is the caller's. An outcome is not
+        // pinned.
+        drop(unsafe { self.take_stage() });
+    }
 }
 
-impl<B: Body, H: Home> Join<B::Value, B::Error> for OpCell<B, H> {
+impl<B: Body> Join<B::Value, B::Error> for OpCell<B> {
     unsafe fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Outcome<B::Value, B::Error>> {
         let mut state = self.header.state.load(Ordering::Acquire);
         if state & PHASE != DONE && state & WAITER != 0 {
@@ -801,11 +792,8 @@ impl<B: Body, H: Home> Join<B::Value, B::Error> for OpCell<B, H> {
         if state & PHASE != DONE {
             return Poll::Pending;
         }
-        let stage = self.stage.with_mut(|stage| {
-            // SAFETY: the phase is `DONE`, so the stage is the receiver's. An outcome is not pinned.
-            std::mem::replace(unsafe { &mut *stage }, Stage::Taken)
-        });
-        match stage {
+        // SAFETY: the phase is `DONE`, so the stage is the receiver's. An outcome is not pinned.
+        match unsafe { self.take_stage() } {
             Stage::Over(outcome) => Poll::Ready(outcome),
             Stage::Live { .. } | Stage::Taken => {
                 unreachable!("a finished operation has no outcome")
@@ -813,30 +801,30 @@ impl<B: Body, H: Home> Join<B::Value, B::Error> for OpCell<B, H> {
         }
     }
 
-    unsafe fn forget_waiter(&self) {
-        if self.header.state.load(Ordering::Relaxed) & WAITER == 0 {
-            return;
-        }
-        let before = self.header.state.fetch_and(!WAITER, Ordering::AcqRel);
-        if before & PHASE != DONE {
+    unsafe fn let_go(&self) {
+        let left = self
+            .header
+            .update(|state| Some((state & !WAITER) | ABANDONED));
+        let before = left.unwrap_or_else(|state| state);
+        if before & PHASE == DONE {
+            // SAFETY: the phase is `DONE`, so the stage is the receiver's. An outcome is not pinned.
+            drop(unsafe { self.take_stage() });
+        } else if before & WAITER != 0 {
             // SAFETY: `WAITER` is clear again and was cleared before the end, so the slot is the receiver's.
             drop(self.waiter.with_mut(|slot| unsafe { (*slot).take() }));
         }
     }
 }
 
-impl<B: Body, H: Home> ArcWake for OpCell<B, H> {
-    fn wake_by_ref(op: &Arc<Self>) {
-        let woken = op.header.update(|state| match state & PHASE {
-            IDLE => Some((state & !PHASE) | SCHEDULED),
-            RUNNING => Some((state & !PHASE) | NOTIFIED),
-            // Wakers outlive attempts: one that comes late has nothing to wake.
-            _ => None,
-        });
-        if woken.is_ok_and(|before| before & PHASE == IDLE) {
-            op.home.schedule(Arc::<Self>::clone(op));
-        }
-    }
+/// Marks a woken operation. Returns whether the caller is to schedule it.
+fn is_to_schedule(header: &Header) -> bool {
+    let woken = header.update(|state| match state & PHASE {
+        IDLE => Some((state & !PHASE) | SCHEDULED),
+        RUNNING => Some((state & !PHASE) | NOTIFIED),
+        // Wakers outlive attempts: one that comes late has nothing to wake.
+        _ => None,
+    });
+    woken.is_ok_and(|before| before & PHASE == IDLE)
 }
 
 impl fmt::Debug for Owned {

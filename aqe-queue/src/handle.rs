@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::body::Outcome;
 use crate::cell::{self, OpRef, Receiver, Stop};
 use crate::error::{CancelReason, OperationError, SubmitError};
 use crate::priority::Priority;
@@ -179,19 +178,7 @@ impl<T: 'static, E: 'static> Future for OperationHandle<T, E> {
         let Poll::Ready(outcome) = self.receiver.poll(cx) else {
             return Poll::Pending;
         };
-        let attempts = self.attempts();
-        Poll::Ready(match outcome {
-            Outcome::Completed(value) => Ok(value),
-            Outcome::Failed(error) => Err(OperationError::Failed { error, attempts }),
-            Outcome::TimedOut(timeout) => Err(OperationError::TimedOut { timeout, attempts }),
-            Outcome::DeadlineExceeded => Err(OperationError::DeadlineExceeded { attempts }),
-            Outcome::Cancelled(reason) => Err(OperationError::Cancelled { reason, attempts }),
-            Outcome::Shed => Err(OperationError::Shed { attempts }),
-            Outcome::Panicked(message) => Err(OperationError::Panicked {
-                message: message.into(),
-                attempts,
-            }),
-        })
+        Poll::Ready(outcome.into_result(self.attempts()))
     }
 }
 

@@ -45,9 +45,16 @@ impl Histogram {
     }
 
     pub(crate) fn record(&mut self, value: u64) {
-        self.buckets[bucket(value)] += 1;
-        self.count += 1;
-        self.max = self.max.max(value);
+        self.record_many(value, 1);
+    }
+
+    /// Counts one value so many times.
+    pub(crate) fn record_many(&mut self, value: u64, count: u64) {
+        self.buckets[bucket(value)] += count;
+        self.count += count;
+        if count > 0 {
+            self.max = self.max.max(value);
+        }
     }
 
     pub(crate) fn quantiles(&self) -> Quantiles {

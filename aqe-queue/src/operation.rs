@@ -9,14 +9,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::body::{Body, Overrides};
-use crate::cell::{Fresh, OpRef};
+use crate::cell::{Defaults, Direct, Fresh, OpRef};
 use crate::config::Overflow;
 use crate::error::SubmitError;
 use crate::handle::{OnDrop, OperationHandle};
 use crate::priority::Priority;
 use crate::retry::RetryPolicy;
 use crate::scheduling::Scheduling;
-use crate::shared::{Link, Room, Shared, Terms, clock};
+use crate::shared::{Link, NO_TERMS, Room, Shared, Terms, clock};
 use crate::state::Refusal;
 
 /// An operation on its way into a queue: set what differs from the queue's settings, then
@@ -26,10 +26,16 @@ pub struct Submission<B: Body> {
     link: Arc<Link>,
     body: B,
     priority: Priority,
-    overrides: Overrides<B::Error>,
     on_drop: OnDrop,
-    /// The names that are registered, if the operation's is not one of them.
-    unknown: Option<(Cow<'static, str>, Vec<&'static str>)>,
+    /// Boxed like the next, because a submission is moved several times and most have neither.
+    overrides: Option<Box<Overrides<B::Error>>>,
+    unknown: Option<Box<Unknown>>,
+}
+
+/// A name without a handler, and the names that have one.
+struct Unknown {
+    name: Cow<'static, str>,
+    known: Vec<&'static str>,
 }
 
 impl<B: Body> Submission<B> {
@@ -39,8 +45,8 @@ impl<B: Body> Submission<B> {
             link,
             body,
             priority: Priority::default(),
-            overrides: Overrides::default(),
             on_drop,
+            overrides: None,
             unknown: None,
         }
     }
@@ -54,19 +60,23 @@ impl<B: Body> Submission<B> {
     }
 
     /// Whether it stands for bytes.
-    pub(crate) const fn has_weight(&self) -> bool {
-        self.overrides.weight > 0
+    pub(crate) fn has_weight(&self) -> bool {
+        self.overrides.as_ref().is_some_and(|it| it.weight > 0)
     }
 
     pub(crate) fn unknown(mut self, name: Cow<'static, str>, known: Vec<&'static str>) -> Self {
-        self.unknown = Some((name, known));
+        self.unknown = Some(Box::new(Unknown { name, known }));
         self
+    }
+
+    fn overrides(&mut self) -> &mut Overrides<B::Error> {
+        self.overrides.get_or_insert_with(Box::default)
     }
 
     /// Says that the operation is of a kind that has a batch handler.
     pub(crate) fn kind(mut self, kind: Option<u32>) -> Self {
         if kind.is_some() {
-            self.overrides.rare().kind = kind;
+            self.overrides().rare().kind = kind;
         }
         self
     }
@@ -80,20 +90,20 @@ impl<B: Body> Submission<B> {
     /// Sets how long one attempt may take; `None` for as long as it likes. A timeout of zero is over at the first
     /// moment in which the operation waits for anything.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.overrides.timeout = Some(timeout.into());
+        self.overrides().timeout = Some(timeout.into());
         self
     }
 
     /// Sets when the whole operation must be over, including its time in the queue and all its attempts.
-    pub const fn deadline(mut self, deadline: Instant) -> Self {
-        self.overrides.deadline = Some(deadline);
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.overrides().deadline = Some(deadline);
         self
     }
 
     /// Sets how long the whole operation may take from now on.
     pub fn deadline_in(mut self, duration: Duration) -> Self {
         // A deadline beyond what the clock can count is none.
-        self.overrides.deadline = clock().checked_add(duration);
+        self.overrides().deadline = clock().checked_add(duration);
         self
     }
 
@@ -113,26 +123,26 @@ impl<B: Body> Submission<B> {
     /// # Ok(()) }
     /// ```
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
-        self.overrides.rare().key = Some(key.into());
+        self.overrides().rare().key = Some(key.into());
         self
     }
 
     /// Says how many bytes the operation stands for, from now until it ends; 0 otherwise. They count towards
     /// [`QueueConfig::capacity_bytes`](crate::QueueConfig::capacity_bytes).
-    pub const fn weight(mut self, bytes: u64) -> Self {
-        self.overrides.weight = bytes;
+    pub fn weight(mut self, bytes: u64) -> Self {
+        self.overrides().weight = bytes;
         self
     }
 
     /// Sets how often and after which delays failed and timed-out attempts are repeated.
-    pub const fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.overrides.retry = Some(policy);
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.overrides().retry = Some(policy);
         self
     }
 
     /// Sets which errors are worth another attempt; otherwise all of them are. Timeouts are not asked about.
     pub fn retry_if(mut self, is_worth_it: impl Fn(&B::Error) -> bool + Send + 'static) -> Self {
-        self.overrides.retry_if = Some(Box::new(is_worth_it));
+        self.overrides().retry_if = Some(Box::new(is_worth_it));
         self
     }
 
@@ -159,7 +169,7 @@ impl<B: Body> Submission<B> {
         mut self,
         delay: impl Fn(&B::Error) -> Option<Duration> + Send + 'static,
     ) -> Self {
-        self.overrides.rare().retry_after = Some(Box::new(delay));
+        self.overrides().rare().retry_after = Some(Box::new(delay));
         self
     }
 
@@ -209,14 +219,15 @@ impl<B: Body> Submission<B> {
 
     /// Checks everything but whether there is room.
     pub(crate) fn check(self) -> Checked<B> {
-        if let Some((name, known)) = self.unknown {
+        if let Some(unknown) = self.unknown {
+            let Unknown { name, known } = *unknown;
             return Err(SubmitError::Unknown {
                 operation: self.body.into_source(),
                 name,
                 known,
             });
         }
-        let weight = self.overrides.weight;
+        let weight = self.overrides.as_ref().map_or(0, |it| it.weight);
         if let Some(capacity) = self.link.shared.config.capacity_bytes
             && weight > capacity
         {
@@ -243,13 +254,14 @@ impl<B: Body> Submission<B> {
             Scheduling::Priority | Scheduling::Adaptive(_) => level,
         };
         Ok(Pending {
-            terms: Terms {
-                deadline: self.overrides.deadline,
-                key: self.overrides.key().cloned(),
-                kind: self.overrides.kind(),
-                weight: self.overrides.weight,
-            },
-            fresh: Fresh::new(self.body, self.overrides, level, self.on_drop, self.link),
+            terms: self.overrides.as_deref().and_then(terms_of),
+            fresh: Fresh::new(
+                self.body,
+                self.overrides,
+                level,
+                self.on_drop,
+                &self.link.nursery,
+            ),
         })
     }
 }
@@ -282,15 +294,29 @@ pub(crate) type Checked<B> = Result<
     SubmitError<<B as Body>::Source>,
 >;
 
+fn terms_of<E>(overrides: &Overrides<E>) -> Option<Box<Terms>> {
+    let terms = Terms {
+        deadline: overrides.deadline,
+        key: overrides.key().cloned(),
+        kind: overrides.kind(),
+        weight: overrides.weight,
+    };
+    (!terms.are_none()).then(|| Box::new(terms))
+}
+
 /// Everything has been checked but whether there is room.
 pub(crate) struct Pending<S: 'static, T: 'static, E: 'static> {
-    fresh: Fresh<S, T, E, Link>,
-    terms: Terms,
+    fresh: Fresh<S, T, E, Shared>,
+    terms: Option<Box<Terms>>,
 }
 
 impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
     pub(crate) fn shared(&self) -> &Shared {
-        &self.fresh.queue().shared
+        self.fresh.home()
+    }
+
+    fn terms(&self) -> &Terms {
+        self.terms.as_deref().unwrap_or(&NO_TERMS)
     }
 
     pub(crate) fn op(&self) -> OpRef {
@@ -299,17 +325,17 @@ impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
 
     /// Whether it belongs to `queue` and needs nothing but a place in a level.
     pub(crate) fn is_plain(&self, queue: &Shared) -> bool {
-        self.op().header().is_plain() && std::ptr::eq(self.shared(), queue)
+        self.fresh.header().is_plain() && std::ptr::eq(self.shared(), queue)
     }
 
     /// Queues it in a place that is reserved for it.
     pub(crate) fn push_reserved(&self) -> Result<(), (Refusal, OpRef)> {
-        self.shared().push_reserved(self.op(), &self.terms)
+        self.shared().push_reserved(self.op(), self.terms())
     }
 
     /// Queues it if there is room.
     fn push(&self) -> Result<(), (Refusal, OpRef)> {
-        self.shared().push(self.op(), &self.terms)
+        self.shared().push(self.op(), self.terms())
     }
 
     /// Whether there is no point in waiting.
@@ -327,14 +353,24 @@ impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
         ticket: &mut Option<u64>,
         waker: &Waker,
     ) -> Result<Room, Refusal> {
-        let level = self.fresh.op().header().level();
+        let level = self.fresh.header().level();
         self.shared()
-            .wait_for_room(ticket, waker, level, &self.terms)
+            .wait_for_room(ticket, waker, level, self.terms())
     }
 
     pub(crate) fn stop_waiting_for_room(&self, ticket: u64) {
         self.shared()
-            .stop_waiting_for_room(ticket, self.terms.weight);
+            .stop_waiting_for_room(ticket, self.terms().weight);
+    }
+
+    /// Makes the first attempt here and now; for [`Visit::run`](crate::shared::Visit::run).
+    pub(crate) fn run(
+        self,
+        id: u64,
+        defaults: &Defaults,
+        chance: &mut fastrand::Rng,
+    ) -> Direct<T, E> {
+        self.fresh.run(id, defaults, chance)
     }
 
     pub(crate) fn into_handle(self) -> OperationHandle<T, E> {

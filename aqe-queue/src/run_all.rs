@@ -21,7 +21,7 @@ use futures_core::Stream;
 use futures_task::{ArcWake, waker};
 use parking_lot::Mutex;
 
-use self::feed::{Entry, Feed};
+use self::feed::{Entry, Feed, Sink};
 use crate::body::{Body, Once};
 use crate::error::OperationError;
 use crate::operation::Submission;
@@ -210,7 +210,11 @@ impl<I: Iterator<Item: IntoSubmission>> Stream for RunAll<I> {
         this.tally.attach(cx.waker());
         this.collect(cx);
         let in_hand = this.running.len() + this.results.len();
-        this.feed.run(in_hand, &mut this.running, cx);
+        let mut out = Unordered {
+            running: &mut this.running,
+            results: &mut this.results,
+        };
+        this.feed.run(in_hand, &mut out, cx);
         if this.results.is_empty() {
             this.register();
         }
@@ -225,6 +229,21 @@ impl<I: Iterator<Item: IntoSubmission>> Stream for RunAll<I> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.feed.size_hint(self.running.len() + self.results.len())
+    }
+}
+
+struct Unordered<'a, T: 'static, E: 'static> {
+    running: &'a mut VecDeque<Entry<T, E>>,
+    results: &'a mut VecDeque<Result<T, OperationError<E>>>,
+}
+
+impl<T, E> Sink<T, E> for Unordered<'_, T, E> {
+    fn queued(&mut self, entry: Entry<T, E>) {
+        self.running.push_back(entry);
+    }
+
+    fn over(&mut self, result: Result<T, OperationError<E>>) {
+        self.results.push_back(result);
     }
 }
 
@@ -270,7 +289,8 @@ impl<I: Iterator<Item: IntoSubmission>> Stream for RunAllOrdered<I> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ItemOf<I>>> {
         let this = self.get_mut();
-        this.feed.run(this.running.len(), &mut this.running, cx);
+        this.feed
+            .run(this.running.len(), &mut Ordered(&mut this.running), cx);
         let Some(first) = this.running.front_mut() else {
             return if this.feed.is_over() {
                 Poll::Ready(None)
@@ -287,6 +307,18 @@ impl<I: Iterator<Item: IntoSubmission>> Stream for RunAllOrdered<I> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.feed.size_hint(self.running.len())
+    }
+}
+
+struct Ordered<'a, T: 'static, E: 'static>(&'a mut VecDeque<Entry<T, E>>);
+
+impl<T, E> Sink<T, E> for Ordered<'_, T, E> {
+    fn queued(&mut self, entry: Entry<T, E>) {
+        self.0.push_back(entry);
+    }
+
+    fn over(&mut self, result: Result<T, OperationError<E>>) {
+        self.0.push_back(Entry::Over(Some(result)));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::{CancelReason, OperationError, SubmitError};
 use crate::handle::{OnDrop, OperationHandle};
 use crate::priority::Priority;
 use crate::queue::AsyncOperationQueue;
-use crate::shared::{Room, Terms};
+use crate::shared::{NO_TERMS, Room};
 
 /// A service whose calls are operations of a queue; see
 /// [`service`](AsyncOperationQueue::service).
@@ -105,7 +105,7 @@ where
             .priority
             .level(self.queue.config().priority_levels)
             .unwrap_or(0);
-        let room = shared.wait_for_room(&mut ticket, cx.waker(), level, &Terms::default());
+        let room = shared.wait_for_room(&mut ticket, cx.waker(), level, &NO_TERMS);
         self.place = match (&room, ticket) {
             (Ok(Room::Reserved), _) => Place::Reserved,
             (_, Some(ticket)) => Place::Waiting(ticket),

@@ -7,6 +7,7 @@
 //! wakers, observers) never runs under any of them.
 
 mod calls;
+mod direct;
 mod endings;
 mod gauge;
 mod inbox;
@@ -15,19 +16,21 @@ mod thresholds;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 
+pub(crate) use self::direct::Ran;
 pub(crate) use self::endings::Link;
 use self::gauge::Gauge;
 pub(crate) use self::gauge::Glance;
-use self::inbox::{Arrival, Blocked, Door, Inbox};
-pub(crate) use self::inbox::{Room, Terms};
+use self::inbox::{Arrivals, Blocked, Door, Inbox};
+pub(crate) use self::inbox::{NO_TERMS, Room, Terms};
 use crate::batching::Batches;
 use crate::body::Ending;
 use crate::budget::Budget;
@@ -83,6 +86,9 @@ pub(crate) struct Shared {
     signals: Mutex<HashMap<u64, CancelSignal>>,
     /// Notified whenever the queue has become quiet.
     quiet: Notify,
+    /// The runtime of the workers, set when the first of them is polled; `None` if they have threads of their own, or
+    /// are on no runtime.
+    home: OnceLock<Option<runtime::Id>>,
 }
 
 /// What the one lock protects.
@@ -103,7 +109,7 @@ pub(crate) struct Core {
     /// What the inbox was last told about waking workers.
     inbox_rouses: bool,
     /// A buffer that takes turns with the inbox's.
-    arrivals: Vec<Arrival>,
+    arrivals: Arrivals,
     /// The keeper itself holds the lock and is about to set its alarm: it need not be rung for.
     keeper_looks: bool,
     blocked: Blocked,
@@ -208,11 +214,12 @@ impl Shared {
     ) -> Self {
         let now = clock();
         let state = State::new(&config, now);
+        let levels = config.priority_levels;
         let budget = config
             .retry_budget
             .map(|budget| Arc::new(Budget::new(budget, now)));
         Self {
-            inbox: Inbox::new(),
+            inbox: Inbox::new(levels),
             occupied: AtomicU64::new(0),
             gauge: Gauge::default(),
             publishing: AtomicUsize::new(0),
@@ -238,6 +245,7 @@ impl Shared {
             epoch: state.epoch(),
             signals: Mutex::new(HashMap::new()),
             quiet: Notify::new(),
+            home: OnceLock::new(),
             config,
             core: Mutex::new(Core {
                 state,
@@ -248,7 +256,7 @@ impl Shared {
                 watching: false,
                 finished: false,
                 inbox_rouses: false,
-                arrivals: Vec::new(),
+                arrivals: Arrivals::new(levels),
                 keeper_looks: false,
                 blocked: Blocked::default(),
                 cut: Vec::new(),
@@ -339,7 +347,7 @@ impl Shared {
 
     /// Tells the inbox whether arrivals must wake a worker. What arrived before it knew is taken in here.
     fn tell_inbox(&self, core: &mut Core, door: &mut Door, later: &mut Later) {
-        if core.rouses() && !door.arrivals.is_empty() {
+        if core.rouses() && self.has_arrivals() {
             core.absorb(&self.inbox, door);
             later.worker = later.worker.or_else(|| core.worker_to_wake());
         }
@@ -386,6 +394,23 @@ impl Shared {
 
     pub(crate) const fn keepers_bell(&self) -> &Bell {
         &self.keeper
+    }
+
+    /// Says that the workers are on the runtime from which this is called.
+    pub(crate) fn settle_in(&self) {
+        self.home
+            .get_or_init(|| Handle::try_current().ok().map(|it| it.id()));
+    }
+
+    /// Says that operations are for the queue's own threads alone.
+    pub(crate) fn keep_apart(&self) {
+        self.home.get_or_init(|| None);
+    }
+
+    /// Whether an operation that is polled on this thread finds what it would find with a worker.
+    fn is_at_home(&self) -> bool {
+        let home = self.home.get().copied().flatten();
+        home.is_some_and(|home| Handle::try_current().is_ok_and(|it| it.id() == home))
     }
 
     pub(crate) fn status(&self) -> QueueStatus {

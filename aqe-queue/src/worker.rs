@@ -153,6 +153,10 @@ const PREEMPTIONS_PER_TURN: u32 = 8;
 /// After this many polls a worker lets the runtime's other tasks run.
 const POLLS_PER_TURN: u32 = 128;
 
+/// How often an operation that wakes itself is polled again before others. Most that do so go on for a step or two, and
+/// to put one aside costs as much as several polls; tokio's workers allow a task that was just woken three in a row.
+const POLLS_IN_A_ROW: u32 = 3;
+
 /// A batch may grow while its operations take less than this on average: a batch of 64 then keeps the most
 /// urgent newcomer, and the results of its first operations, for less than a millisecond.
 const SHORT: Duration = Duration::from_micros(10);
@@ -161,7 +165,7 @@ const SHORT: Duration = Duration::from_micros(10);
 const LINGER: u32 = 64;
 
 /// Operations that take longer than this on average are worth another worker: waking a thread costs about as much.
-const WORTH_SHARING: Duration = Duration::from_nanos(1_000);
+pub(crate) const WORTH_SHARING: Duration = Duration::from_nanos(1_000);
 
 impl Worker {
     fn new(shared: Arc<Shared>, index: usize) -> Self {
@@ -196,6 +200,7 @@ impl Worker {
             .attach(cx.waker());
         if !std::mem::replace(&mut self.joined, true) {
             let index = self.index;
+            self.shared.settle_in();
             self.shared.with_core(|core| core.join(index));
         }
         self.turn.began = clock();
@@ -255,7 +260,7 @@ impl Worker {
                 After::Wait(owned, registration) => {
                     if let Some(Registration { since, due }) = registration {
                         let slot = local.slots.insert(Slot {
-                            item: Arc::clone(owned.op()),
+                            item: owned.op().clone(),
                             since,
                             due,
                         });
@@ -263,7 +268,7 @@ impl Worker {
                         early = self.shared.alarm.lower(due);
                     }
                     if local.aborting {
-                        abort = Some(Arc::clone(owned.op()));
+                        abort = Some(owned.op().clone());
                     }
                     // From here on whoever wakes the operation may poll it, on any worker.
                     if let Some(op) = owned.park() {
@@ -319,7 +324,7 @@ impl Worker {
         job
     }
 
-    /// Polls an operation once.
+    /// Polls an operation, and again if it wakes itself.
     fn run(&mut self, mut owned: Owned, start: bool) -> After {
         self.turn.polls += 1;
         if let Some(stop) = owned.stop() {
@@ -334,10 +339,12 @@ impl Worker {
             let (id, attempt) = (OperationId::new(header.id()), header.attempts() + 1);
             self.shared.hooks.emit(Event::Started { id, attempt });
         }
-        let (began, id) = (self.timing.then(clock), owned.header().id());
-        let (owned, step) = owned.poll(start, &self.shared.defaults, &mut self.chance);
-        if let Some(began) = began {
-            self.judge_poll(id, clock().saturating_duration_since(began));
+        let (mut owned, mut step) = self.poll_once(owned, start);
+        let mut again = 0;
+        while step == Step::Pending && again < POLLS_IN_A_ROW && owned.has_woken_itself() {
+            again += 1;
+            self.turn.polls += 1;
+            (owned, step) = self.poll_once(owned, false);
         }
         match step {
             Step::Pending => {
@@ -352,6 +359,15 @@ impl Worker {
             Step::Ended(ending) => After::Over(owned, Next::End(ending)),
             Step::Retry(delay) => self.retry(owned, delay),
         }
+    }
+
+    fn poll_once(&mut self, owned: Owned, start: bool) -> (Owned, Step) {
+        let (began, id) = (self.timing.then(clock), owned.header().id());
+        let polled = owned.poll(start, &self.shared.defaults, &mut self.chance);
+        if let Some(began) = began {
+            self.judge_poll(id, clock().saturating_duration_since(began));
+        }
+        polled
     }
 
     /// Notices a poll that took too long, which ends the timing.

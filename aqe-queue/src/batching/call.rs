@@ -87,7 +87,7 @@ struct Seat<O: Operation> {
 impl<O: Operation> Member<O> {
     /// Begins an attempt: in the call for which the operation was taken along, in the one that is open, or in a new one.
     pub(crate) fn join(kind: u32, operation: Arc<O>, cx: AttemptContext) -> Self {
-        let op = Arc::clone(cx.op());
+        let op = cx.op().clone();
         let place = op.home().shared().and_then(|shared| {
             if let Some(call) = shared.batches.call_of(op.header().id()) {
                 let call: Arc<Call<O>> = call.into_any().downcast().ok()?;
@@ -443,7 +443,7 @@ impl<O: Operation> Inner<O> {
                 let Some((_, attempt)) = &self.seats[seat].operation else {
                     return Step::Wait;
                 };
-                let op = Arc::clone(attempt.op());
+                let op = attempt.op().clone();
                 match linger {
                     Linger::ForOnePoll => {
                         *linger = Linger::Over;

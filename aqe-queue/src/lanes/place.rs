@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use super::{Inner, Lane, PlaceError};
 use crate::body::Body;
 use crate::operation::{Submission, Submit};
-use crate::shared::{Room, Terms};
+use crate::shared::{NO_TERMS, Room};
 use crate::state::Refusal;
 
 /// A place in one lane, kept for an operation. Dropping it gives the place back.
@@ -169,7 +169,7 @@ impl Line {
         // As of the lowest level: nothing is to be shed for an operation that is not known yet.
         let level = self.lane.queue.config().priority_levels.saturating_sub(1);
         let shared = self.lane.queue.shared();
-        shared.wait_for_room(&mut self.ticket, waker, level, &Terms::default())
+        shared.wait_for_room(&mut self.ticket, waker, level, &NO_TERMS)
     }
 }
 

@@ -1,8 +1,14 @@
 //! From an iterator into the queue, in batches and never beyond the window.
+//!
+//! Operations that end at once are not worth handing to a worker and back: they run here, in a slot of the queue, as long
+//! as nothing else waits for one; see [`visit`](crate::shared::Shared::visit). The first that has to wait, or takes long, sends those after it to the
+//! workers.
 
 use std::collections::VecDeque;
 use std::iter::Fuse;
 use std::task::{Context, Poll};
+
+use tokio::task::coop;
 
 use super::{ErrorOf, IntoSubmission, ValueOf};
 use crate::body::Body;
@@ -10,27 +16,29 @@ use crate::error::{CancelReason, OperationError, SubmitError};
 use crate::handle::OperationHandle;
 use crate::operation::Pending;
 use crate::queue::AsyncOperationQueue;
-use crate::shared::Room;
+use crate::shared::{Ran, Room};
+use crate::state::nanos;
+use crate::worker::WORTH_SHARING;
 
 /// An operation that has been given to the queue, or that the queue would not have.
 pub(super) enum Entry<T: 'static, E: 'static> {
     Queued(OperationHandle<T, E>),
-    Refused(Option<OperationError<E>>),
+    Over(Option<Result<T, OperationError<E>>>),
 }
 
 impl<T: 'static, E: 'static> Entry<T, E> {
     pub(super) fn is_finished(&self) -> bool {
         match self {
             Self::Queued(handle) => handle.is_finished(),
-            Self::Refused(_) => true,
+            Self::Over(_) => true,
         }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, OperationError<E>>> {
         match self {
             Self::Queued(handle) => std::pin::Pin::new(handle).poll(cx),
-            Self::Refused(error) => match error.take() {
-                Some(error) => Poll::Ready(Err(error)),
+            Self::Over(result) => match result.take() {
+                Some(result) => Poll::Ready(result),
                 None => Poll::Pending,
             },
         }
@@ -56,10 +64,22 @@ pub(super) struct Feed<I: Iterator<Item: IntoSubmission>> {
     operations: Fuse<I>,
     is_exhausted: bool,
     window: usize,
-    /// Taken from the iterator and not yet accepted, in its order.
+    /// Taken from the iterator and nothing else.
+    raw: VecDeque<I::Item>,
+    /// Made into operations and not yet accepted, in their order. They come before those in `raw`.
     unsent: VecDeque<Unsent<I>>,
     /// The place, in the order of those that wait for room, of the first of `unsent`.
     ticket: Option<u64>,
+    direct: Direct,
+}
+
+/// Where results and operations go.
+pub(super) trait Sink<T, E> {
+    /// Takes an operation that the queue has, or has refused.
+    fn queued(&mut self, entry: Entry<T, E>);
+
+    /// Takes the result of an operation that is over.
+    fn over(&mut self, result: Result<T, OperationError<E>>);
 }
 
 impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
@@ -69,8 +89,10 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
             operations: operations.fuse(),
             is_exhausted: false,
             window,
+            raw: VecDeque::new(),
             unsent: VecDeque::new(),
             ticket: None,
+            direct: Direct::new(),
         }
     }
 
@@ -84,12 +106,12 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
 
     /// Whether everything has been given to the queue.
     pub(super) fn is_over(&self) -> bool {
-        self.is_exhausted && self.unsent.is_empty()
+        self.is_exhausted && self.raw.is_empty() && self.unsent.is_empty()
     }
 
     pub(super) fn size_hint(&self, in_hand: usize) -> (usize, Option<usize>) {
         let (least, most) = self.operations.size_hint();
-        let more = in_hand + self.unsent.len();
+        let more = in_hand + self.unsent.len() + self.raw.len();
         (
             least.saturating_add(more),
             most.and_then(|most| most.checked_add(more)),
@@ -101,46 +123,100 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
     pub(super) fn run(
         &mut self,
         in_hand: usize,
-        out: &mut VecDeque<Entry<ValueOf<I>, ErrorOf<I>>>,
-        cx: &Context<'_>,
+        out: &mut impl Sink<ValueOf<I>, ErrorOf<I>>,
+        cx: &mut Context<'_>,
     ) {
         if in_hand > self.window / 2 {
             return;
         }
-        let space = self.window - in_hand;
-        while !self.is_exhausted && self.unsent.len() < space {
-            match self.operations.next() {
-                Some(operation) => {
-                    let submission = operation.into_submission(&self.queue);
-                    self.unsent.push_back(submission.check());
-                }
-                None => self.is_exhausted = true,
+        let mut space = self.window - in_hand;
+        if self.unsent.is_empty() && self.direct.is_on() {
+            let Poll::Ready(budget) = coop::poll_proceed(cx) else {
+                return;
+            };
+            budget.made_progress();
+            space -= self.run_here(space, out);
+            if self.unsent.is_empty() && self.direct.is_on() {
+                return;
             }
         }
+        self.fill(space);
         while !self.unsent.is_empty() {
             if self.ticket.is_none() {
                 self.send_batch(out);
             }
             match self.send_one(cx) {
-                Some(entry) => out.push_back(entry),
+                Some(entry) => out.queued(entry),
                 None => return,
             }
         }
     }
 
+    /// Takes operations from the iterator until there are so many to be sent.
+    fn fill(&mut self, count: usize) {
+        self.take(count.saturating_sub(self.unsent.len()));
+        let (queue, raw) = (&self.queue, self.raw.drain(..));
+        self.unsent
+            .extend(raw.map(|operation| operation.into_submission(queue).check()));
+    }
+
+    /// Takes operations from the iterator until there are so many in `raw`.
+    fn take(&mut self, count: usize) {
+        while !self.is_exhausted && self.raw.len() < count {
+            match self.operations.next() {
+                Some(operation) => self.raw.push_back(operation),
+                None => self.is_exhausted = true,
+            }
+        }
+    }
+
+    /// Runs up to `most` operations on this thread, if the queue lets it, and returns how many.
+    fn run_here(&mut self, most: usize, out: &mut impl Sink<ValueOf<I>, ErrorOf<I>>) -> usize {
+        // Before there is a slot: the iterator may take its time, and may wait for the queue.
+        self.take(most.min(self.direct.batch));
+        let shared = self.queue.shared();
+        let Some(mut visit) = shared.visit(self.raw.len()) else {
+            self.direct.turn_off();
+            return 0;
+        };
+        let mut count = 0;
+        while visit.may_go_on()
+            && let Some(operation) = self.raw.pop_front()
+        {
+            // Made one by one: the memory of one that is over is the next one's.
+            match operation.into_submission(&self.queue).check() {
+                Ok(pending) if pending.is_plain(shared) => {
+                    count += 1;
+                    match visit.run(pending, &mut self.direct.chance) {
+                        Ran::Over(result) => out.over(result),
+                        Ran::HandedOn(handle) => out.queued(Entry::Queued(handle)),
+                    }
+                }
+                unsent => {
+                    self.unsent.push_back(unsent);
+                    break;
+                }
+            }
+        }
+        match visit.end() {
+            Some(mean) if mean <= nanos(WORTH_SHARING) => self.direct.grow(),
+            _ => self.direct.turn_off(),
+        }
+        count
+    }
+
     /// Gives the queue as many as it takes without more ado, under one lock.
-    fn send_batch(&mut self, out: &mut VecDeque<Entry<ValueOf<I>, ErrorOf<I>>>) {
+    fn send_batch(&mut self, out: &mut impl Sink<ValueOf<I>, ErrorOf<I>>) {
         let shared = self.queue.shared();
         let ops = self.unsent.iter().map_while(|unsent| {
             let pending = unsent.as_ref().ok()?;
             pending.is_plain(shared).then(|| pending.op())
         });
         let sent = shared.push_quickly(ops);
-        out.extend(
-            self.unsent
-                .drain(..sent)
-                .map_while(|unsent| unsent.ok().map(|it| Entry::Queued(it.into_handle()))),
-        );
+        for pending in self.unsent.drain(..sent).flatten() {
+            out.queued(Entry::Queued(pending.into_handle()));
+        }
+        self.direct.sent(sent);
     }
 
     /// Gives the queue the first of what is left, or waits for room.
@@ -148,7 +224,7 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
         let first = self.unsent.pop_front()?;
         let pending = match first {
             Ok(pending) => pending,
-            Err(error) => return Some(Entry::Refused(Some(refused(error)))),
+            Err(error) => return Some(Entry::Over(Some(Err(refused(error))))),
         };
         let pushed = match pending.wait_for_room(&mut self.ticket, cx.waker()) {
             Ok(Room::Wait) => {
@@ -160,7 +236,7 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
         };
         Some(match pushed {
             Ok(()) => Entry::Queued(pending.into_handle()),
-            Err((refusal, op)) => Entry::Refused(Some(refused(pending.refused(refusal, op)))),
+            Err((refusal, op)) => Entry::Over(Some(Err(refused(pending.refused(refusal, op))))),
         })
     }
 }
@@ -170,6 +246,55 @@ impl<I: Iterator<Item: IntoSubmission>> Drop for Feed<I> {
         if let (Some(ticket), Some(Ok(pending))) = (self.ticket, self.unsent.front()) {
             pending.stop_waiting_for_room(ticket);
         }
+    }
+}
+
+/// Whether operations are run on this thread, and how many under one lock.
+struct Direct {
+    batch: usize,
+    /// This many more are sent to the workers before it is tried again.
+    pause: usize,
+    /// The next pause.
+    next_pause: usize,
+    chance: fastrand::Rng,
+}
+
+/// One lock for so many operations costs each of them next to nothing.
+const LARGEST_BATCH: usize = 64;
+
+/// Pauses double from the first to the last, so that a stream of operations that wait is hardly ever held up.
+const PAUSES: (usize, usize) = (64, 65_536);
+
+impl Direct {
+    fn new() -> Self {
+        Self {
+            batch: 1,
+            pause: 0,
+            next_pause: PAUSES.0,
+            chance: fastrand::Rng::new(),
+        }
+    }
+
+    const fn is_on(&self) -> bool {
+        self.pause == 0
+    }
+
+    fn grow(&mut self) {
+        self.batch = (self.batch * 2).min(LARGEST_BATCH);
+        if self.batch == LARGEST_BATCH {
+            self.next_pause = PAUSES.0;
+        }
+    }
+
+    fn turn_off(&mut self) {
+        self.batch = 1;
+        self.pause = self.next_pause;
+        self.next_pause = (self.next_pause * 2).min(PAUSES.1);
+    }
+
+    /// Counts operations that went to the workers.
+    const fn sent(&mut self, count: usize) {
+        self.pause = self.pause.saturating_sub(count);
     }
 }
 

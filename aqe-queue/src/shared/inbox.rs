@@ -14,7 +14,7 @@ use crate::cell::OpRef;
 use crate::error::CancelReason;
 use crate::events::Event;
 use crate::handle::OperationId;
-use crate::state::{Refusal, Tick};
+use crate::state::{Epoch, Refusal, Tick};
 
 /// Where operations arrive. On cache lines of its own: it is what producers fight for.
 #[repr(align(128))]
@@ -25,10 +25,10 @@ pub(super) struct Inbox {
 }
 
 pub(super) struct Door {
-    pub(super) arrivals: Vec<Arrival>,
+    pub(super) arrivals: Arrivals,
     /// When the first of them came, which is taken to be the time of all: they wait here for a moment only, and a
     /// clock reading for each would cost as much as the rest.
-    pub(super) since: Tick,
+    since: Tick,
     /// How many more may come in without looking at the core. What a worker has freed since is not counted, so it
     /// runs out early, and then somebody looks.
     pub(super) room: usize,
@@ -37,15 +37,27 @@ pub(super) struct Door {
     pub(super) next_id: u64,
 }
 
-pub(super) struct Arrival {
-    pub(super) op: OpRef,
-    pub(super) since: Tick,
+/// Operations that have arrived, a list for each level: they are taken in without a look at any of them.
+pub(super) struct Arrivals {
+    levels: Box<[Vec<OpRef>]>,
+}
+
+impl Arrivals {
+    pub(super) fn new(levels: u8) -> Self {
+        Self {
+            levels: (0..levels).map(|_| Vec::new()).collect(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.levels.iter().map(Vec::len).sum()
+    }
 }
 
 impl Inbox {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(levels: u8) -> Self {
         let door = Door {
-            arrivals: Vec::new(),
+            arrivals: Arrivals::new(levels),
             since: 0,
             room: 0,
             rouses: false,
@@ -57,15 +69,30 @@ impl Inbox {
         }
     }
 
-    pub(super) fn note(&self, level: u8) {
+    /// Puts an operation in; the door is this inbox's, and has room.
+    fn put(&self, door: &mut Door, op: OpRef, epoch: Epoch) {
+        let level = op.header().level();
         let levels = self.levels.load(Ordering::Relaxed);
+        if levels == 0 {
+            door.since = epoch.tick(clock());
+        }
         if levels & (1 << level) == 0 {
             self.levels.store(levels | 1 << level, Ordering::Relaxed);
         }
+        door.room -= 1;
+        door.assign_id(&op);
+        door.arrivals.levels[usize::from(level)].push(op);
     }
 }
 
 impl Door {
+    /// Sets so many numbers aside and returns the first.
+    pub(super) const fn assign_ids(&mut self, count: usize) -> u64 {
+        let first = self.next_id;
+        self.next_id += count as u64;
+        first
+    }
+
     pub(super) fn assign_id(&mut self, op: &OpRef) {
         op.header().set_id(self.next_id);
         self.next_id += 1;
@@ -86,7 +113,7 @@ pub(super) struct Blockee {
 }
 
 /// What an operation asks for that the queue must know before it is queued.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) deadline: Option<Instant>,
     pub(crate) key: Option<Arc<str>>,
@@ -94,6 +121,20 @@ pub(crate) struct Terms {
     pub(crate) kind: Option<u32>,
     /// In bytes.
     pub(crate) weight: u64,
+}
+
+/// What most operations ask for.
+pub(crate) static NO_TERMS: Terms = Terms {
+    deadline: None,
+    key: None,
+    kind: None,
+    weight: 0,
+};
+
+impl Terms {
+    pub(crate) const fn are_none(&self) -> bool {
+        self.deadline.is_none() && self.key.is_none() && self.kind.is_none() && self.weight == 0
+    }
 }
 
 /// Whether there is room for a submitter.
@@ -120,14 +161,19 @@ impl Core {
 
     /// Takes in what has arrived.
     pub(super) fn absorb(&mut self, inbox: &Inbox, door: &mut Door) {
+        let mut levels = inbox.levels.swap(0, Ordering::Relaxed);
         std::mem::swap(&mut self.arrivals, &mut door.arrivals);
-        inbox.levels.store(0, Ordering::Relaxed);
-        for Arrival { op, since } in self.arrivals.drain(..) {
-            let level = op.header().level();
-            self.state.enqueue(op, level, since);
+        let since = door.since;
+        while levels != 0 {
+            let index = levels.trailing_zeros() as usize;
+            levels &= levels - 1;
+            let list = &mut self.arrivals.levels[index];
+            let arrivals = list.drain(..).map(|op| (op, since));
+            // There are at most 64 levels.
+            self.state.enqueue_all(index as u8, arrivals);
+            // A burst's memory is given back.
+            list.shrink_to(KEEP);
         }
-        // A burst's memory is given back.
-        self.arrivals.shrink_to(KEEP);
     }
 
     /// Whether somebody has to be woken for an operation that comes now.
@@ -173,14 +219,7 @@ impl Shared {
         }
         let mut door = self.inbox.door.lock();
         if door.room > 0 && !door.rouses && op.header().is_plain() {
-            if door.arrivals.is_empty() {
-                door.since = self.epoch.tick(clock());
-            }
-            let since = door.since;
-            door.room -= 1;
-            door.assign_id(&op);
-            self.inbox.note(level);
-            door.arrivals.push(Arrival { op, since });
+            self.inbox.put(&mut door, op, self.epoch);
             return Ok(());
         }
         drop(door);
@@ -200,17 +239,10 @@ impl Shared {
         let mut pushed = 0;
         let rouses = {
             let mut door = self.inbox.door.lock();
-            if door.arrivals.is_empty() {
-                door.since = self.epoch.tick(clock());
-            }
-            let since = door.since;
             for op in ops.take(door.room) {
-                door.assign_id(&op);
-                self.inbox.note(op.header().level());
-                door.arrivals.push(Arrival { op, since });
+                self.inbox.put(&mut door, op, self.epoch);
                 pushed += 1;
             }
-            door.room -= pushed;
             door.rouses
         };
         if rouses && pushed > 0 {

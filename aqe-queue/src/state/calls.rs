@@ -39,7 +39,7 @@ struct Kind<T: Waiting> {
 }
 
 struct Line<T: Waiting> {
-    entries: VecDeque<T::Weak>,
+    entries: VecDeque<T>,
     /// With so many entries the void ones are thrown out.
     sweep_at: usize,
 }
@@ -76,11 +76,11 @@ impl<T: Waiting> Calls<T> {
         let lines = &mut self.kinds.get_mut(kind as usize)?.lines;
         for (level, line) in lines.iter_mut().enumerate() {
             while let Some(entry) = line.entries.pop_front() {
-                let Some(item) = T::upgrade(&entry).filter(|item| waits_in(item, level)) else {
+                if !waits_in(&entry, level) {
                     continue;
-                };
-                if let Some(taken) = levels.take_out(&item) {
-                    return Some((item.number(), taken));
+                }
+                if let Some(taken) = levels.take_out(&entry) {
+                    return Some((entry.number(), taken));
                 }
             }
             line.trim();
@@ -100,8 +100,7 @@ impl<T: Waiting> Calls<T> {
                 if seen.len() >= most {
                     return most;
                 }
-                let item = T::upgrade(entry).filter(|item| waits_in(item, level));
-                seen.extend(item.map(|item| item.number()));
+                seen.extend(waits_in(entry, level).then(|| entry.number()));
             }
         }
         seen.len()
@@ -120,16 +119,14 @@ impl<T: Waiting> Line<T> {
         if self.entries.len() >= self.sweep_at {
             self.sweep(item.level());
         }
-        self.entries.push_back(item.downgrade());
+        self.entries.push_back(item.clone());
     }
 
     /// Throws out void entries, and all but the first of an operation that went away and came back.
     fn sweep(&mut self, level: u8) {
         let mut seen = HashSet::new();
-        self.entries.retain(|entry| {
-            let item = T::upgrade(entry).filter(|item| waits_in(item, usize::from(level)));
-            item.is_some_and(|item| seen.insert(item.number()))
-        });
+        self.entries
+            .retain(|entry| waits_in(entry, usize::from(level)) && seen.insert(entry.number()));
         self.sweep_at = SWEEP_FROM.max(2 * self.entries.len());
     }
 

@@ -1,7 +1,7 @@
 //! Operations that wait for a slot, by urgency.
 
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
+use std::ops::Range;
 
 use super::keyed::{Keys, Place};
 use super::{Tick, Waiting};
@@ -28,6 +28,9 @@ struct Ring<T> {
     live: usize,
     /// The place of the first entry. Places count up along the ring, and around: no ring has 2^32 entries.
     first: u32,
+    /// The entries know their places. They are told when the first of them is to be taken out of the middle, and from
+    /// then on as they come: a queue in which that never happens need not touch what only passes through.
+    numbered: bool,
 }
 
 /// An [`Entry`], or the hole that it left.
@@ -38,16 +41,33 @@ struct Slot<T> {
 
 impl<T: Waiting> Ring<T> {
     fn push_back(&mut self, Entry { item, since }: Entry<T>) {
-        item.set_place(self.place_of(self.entries.len()));
+        if self.numbered {
+            item.set_place(self.place_of(self.entries.len()));
+        }
         self.entries.push_back(Slot {
             item: Some(item),
             since,
         });
     }
 
+    /// Adds many at the end.
+    fn extend(&mut self, entries: impl Iterator<Item = Entry<T>>) {
+        let before = self.entries.len();
+        self.entries
+            .extend(entries.map(|Entry { item, since }| Slot {
+                item: Some(item),
+                since,
+            }));
+        if self.numbered {
+            self.number(before..self.entries.len());
+        }
+    }
+
     fn push_front(&mut self, Entry { item, since }: Entry<T>) {
         self.first = self.first.wrapping_sub(1);
-        item.set_place(self.first);
+        if self.numbered {
+            item.set_place(self.first);
+        }
         self.entries.push_front(Slot {
             item: Some(item),
             since,
@@ -66,14 +86,17 @@ impl<T: Waiting> Ring<T> {
         self.entries.insert(index, Slot { item, since });
         // The entries before it have moved, so that the places of those after it stay.
         self.first = self.first.wrapping_sub(1);
-        self.number(0..=index);
+        if self.numbered {
+            self.number(0..index + 1);
+        }
     }
 
     /// Tells entries their places.
-    fn number(&self, indices: RangeInclusive<usize>) {
-        for index in indices {
-            if let Some(item) = self.entries.get(index).and_then(|it| it.item.as_ref()) {
-                item.set_place(self.place_of(index));
+    fn number(&self, indices: Range<usize>) {
+        let start = indices.start;
+        for (offset, slot) in self.entries.range(indices).enumerate() {
+            if let Some(item) = &slot.item {
+                item.set_place(self.place_of(start + offset));
             }
         }
     }
@@ -92,6 +115,9 @@ impl<T: Waiting> Ring<T> {
 
     /// Takes an entry out of the middle. `None` if `item` is not where it says.
     fn remove(&mut self, item: &T) -> Option<Entry<T>> {
+        if !std::mem::replace(&mut self.numbered, true) {
+            self.number(0..self.entries.len());
+        }
         let index = item.place().wrapping_sub(self.first) as usize;
         let slot = self.entries.get_mut(index)?;
         if !slot.item.as_ref().is_some_and(|it| it.is(item)) {
@@ -116,7 +142,9 @@ impl<T: Waiting> Ring<T> {
         }
         self.entries
             .retain(|slot| slot.item.as_ref().is_some_and(T::is_waiting));
-        self.number(0..=self.entries.len());
+        if self.numbered {
+            self.number(0..self.entries.len());
+        }
     }
 }
 
@@ -149,6 +177,7 @@ impl<T: Waiting> Levels<T> {
                 entries: VecDeque::new(),
                 live: 0,
                 first: 0,
+                numbered: false,
             })
             .collect();
         Self {
@@ -180,6 +209,16 @@ impl<T: Waiting> Levels<T> {
     pub(super) fn push_back(&mut self, level: u8, entry: Entry<T>) {
         self.rings[usize::from(level)].push_back(entry);
         self.count_in(level);
+    }
+
+    /// Adds many at the end of a level; at least one.
+    pub(super) fn extend(&mut self, level: u8, entries: impl ExactSizeIterator<Item = Entry<T>>) {
+        let count = entries.len();
+        let ring = &mut self.rings[usize::from(level)];
+        ring.extend(entries);
+        ring.live += count;
+        self.live += count;
+        self.occupied |= 1 << level;
     }
 
     pub(super) fn push_front(&mut self, level: u8, entry: Entry<T>) {
@@ -247,6 +286,18 @@ impl<T: Waiting> Levels<T> {
         }
         self.longest_waiting(open)
             .is_some_and(|(_, since)| now.saturating_sub(since) >= ageing)
+    }
+
+    /// Looks at the first entries of the most urgent level, so that the processor fetches them all at once: in a long
+    /// queue each of them is far from its cache, and one after the other they would cost more than everything else.
+    pub(super) fn foresee(&self, open: u64, count: usize) {
+        let occupied = self.occupied & open;
+        let top = occupied.trailing_zeros() as usize;
+        if let Some(ring) = self.rings.get(top) {
+            let count = count.min(ring.entries.len());
+            let items = ring.entries.range(..count).flat_map(|slot| &slot.item);
+            items.for_each(T::foresee);
+        }
     }
 
     /// Takes the next operation of the levels in `open`. `ageing` is what [`is_ageing`](Self::is_ageing) said. What has a key that is not free goes

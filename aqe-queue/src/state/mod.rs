@@ -63,9 +63,8 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 }
 
 /// Something that waits and can be taken, unless a cancellation takes it first.
-pub(crate) trait Waiting: Sized {
+pub(crate) trait Waiting: Clone {
     type Claimed;
-    type Weak;
 
     /// Takes it out of a level.
     fn claim(self) -> Option<Self::Claimed>;
@@ -75,6 +74,9 @@ pub(crate) trait Waiting: Sized {
 
     /// Where it waits, if it does.
     fn waits(&self) -> Option<Waited>;
+
+    /// Fetches what claiming it will touch into the processor's cache.
+    fn foresee(&self) {}
 
     /// Whether both are the same.
     fn is(&self, other: &Self) -> bool;
@@ -105,14 +107,8 @@ pub(crate) trait Waiting: Sized {
     /// Whether it has a deadline, that is, an entry among the timers.
     fn has_deadline(&self) -> bool;
 
-    /// Returns a reference that does not keep it.
-    fn downgrade(&self) -> Self::Weak;
-
-    /// Returns it if it is still there.
-    fn upgrade(weak: &Self::Weak) -> Option<Self>;
-
-    /// Whether nobody has it any more.
-    fn is_gone(weak: &Self::Weak) -> bool;
+    /// Whether it has ended.
+    fn is_over(&self) -> bool;
 }
 
 /// Why an operation is not admitted.
@@ -245,9 +241,7 @@ impl<T: Waiting> State<T> {
         weight: u64,
         now: Tick,
         mut out: impl FnMut(T::Claimed),
-    ) where
-        T: Clone,
-    {
+    ) {
         let Some(victims) = self.choose_victims(level, weight) else {
             return;
         };
@@ -274,10 +268,7 @@ impl<T: Waiting> State<T> {
         }
     }
 
-    fn choose_victims(&self, level: u8, weight: u64) -> Option<Vec<T>>
-    where
-        T: Clone,
-    {
+    fn choose_victims(&self, level: u8, weight: u64) -> Option<Vec<T>> {
         let (count, bytes) = (usize::from(self.room() == 0), self.load.excess(weight));
         let (mut victims, mut freed) = (Vec::new(), 0_u64);
         let mut newest = self.newest_below(level);
@@ -310,10 +301,7 @@ impl<T: Waiting> State<T> {
     }
 
     /// Takes an operation out of its level, or from aside. `None` if a cancellation was first.
-    fn remove(&mut self, item: &T) -> Option<T::Claimed>
-    where
-        T: Clone,
-    {
+    fn remove(&mut self, item: &T) -> Option<T::Claimed> {
         match self.levels.remove(item) {
             Some(claimed) => claimed,
             None => self.remove_held(item),
@@ -326,10 +314,21 @@ impl<T: Waiting> State<T> {
         self.levels.push_back(level, Entry { item, since });
     }
 
+    /// Admits many that came to one level, at least one; see [`enqueue`](Self::enqueue).
+    pub(crate) fn enqueue_all(
+        &mut self,
+        level: u8,
+        arrivals: impl ExactSizeIterator<Item = (T, Tick)>,
+    ) {
+        self.counters.submitted += arrivals.len() as u64;
+        let entries = arrivals.map(|(item, since)| Entry { item, since });
+        self.levels.extend(level, entries);
+    }
+
     /// Has `item` come back from [`tick`](Self::tick) at `deadline`, unless it is over by then.
     pub(crate) fn set_deadline(&mut self, item: &T, deadline: Instant) {
         let due = self.epoch.tick(deadline);
-        self.timers.insert(due, Due::Deadline(item.downgrade()));
+        self.timers.insert(due, Due::Deadline(item.clone()));
     }
 
     /// Whether [`take`](Self::take) would take anything, cancelled operations aside.
@@ -364,6 +363,7 @@ impl<T: Waiting> State<T> {
         let now = self.epoch.tick(now);
         let mut open = self.open();
         let ageing = self.levels.is_ageing(now, open);
+        self.levels.foresee(open, room);
         let mut count = 0;
         while count < room {
             let Some(taken) = self.levels.pop(now, open, ageing, &mut self.keys) else {
@@ -379,6 +379,42 @@ impl<T: Waiting> State<T> {
         }
         self.running += count;
         count
+    }
+
+    /// Takes a slot for operations that run one after the other without having been queued. `false` if one that was
+    /// queued now would not start at once.
+    pub(crate) fn take_slot(&mut self) -> bool {
+        let is_free = self.admissible(0).is_ok()
+            && self.has_slot()
+            && self.levels.live() == 0
+            && self.rules.is_none();
+        if is_free {
+            self.running += 1;
+        }
+        is_free
+    }
+
+    /// Accounts for operations that ran in such a slot, `mean` nanoseconds each, and have ended.
+    pub(crate) fn settle_direct(&mut self, endings: &[Ending], mean: u64, now: Instant) {
+        let count = endings.len() as u64;
+        self.counters.submitted += count;
+        self.waits.record_many(0, count);
+        self.runs.record_many(mean, count);
+        for ending in endings {
+            self.end(*ending, false);
+        }
+        self.finished(count, now);
+    }
+
+    /// Gives such a slot back.
+    pub(crate) const fn give_slot(&mut self) {
+        self.running -= 1;
+    }
+
+    /// Lets an operation that has begun in such a slot keep it.
+    pub(crate) fn keep_slot(&mut self) {
+        self.counters.submitted += 1;
+        self.waits.record(0);
     }
 
     /// Takes up to `max` operations that are more urgent than `level`.
@@ -558,7 +594,7 @@ impl<T: Waiting> State<T> {
                     }
                 }
                 Due::Deadline(item) => {
-                    if let Some(item) = T::upgrade(&item) {
+                    if !item.is_over() {
                         expired(item);
                     }
                 }
@@ -632,10 +668,7 @@ impl<T: Waiting> State<T> {
     }
 
     /// Searches what waits.
-    pub(crate) fn find_waiting(&self, is_it: impl Fn(&T) -> bool) -> Option<T>
-    where
-        T: Clone,
-    {
+    pub(crate) fn find_waiting(&self, is_it: impl Fn(&T) -> bool) -> Option<T> {
         self.levels
             .iter()
             .chain(self.timers.retries())

@@ -1,7 +1,7 @@
 //! The state machine with the time by hand, and against a simple reference.
 
 use std::cell::Cell;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -64,8 +64,6 @@ impl Item {
 
 impl Waiting for Item {
     type Claimed = Self;
-    /// Itself, but for what says whether it is still there.
-    type Weak = (Self, Weak<Cell<Phase>>);
 
     fn claim(self) -> Option<Self> {
         (self.phase.get() == Phase::Queued).then(|| {
@@ -130,22 +128,9 @@ impl Waiting for Item {
         false
     }
 
-    fn downgrade(&self) -> Self::Weak {
-        let mut item = self.clone();
-        item.phase = Rc::new(Cell::new(Phase::Running));
-        (item, Rc::downgrade(&self.phase))
-    }
-
-    fn upgrade((item, phase): &Self::Weak) -> Option<Self> {
-        let phase = phase.upgrade()?;
-        Some(Self {
-            phase,
-            ..item.clone()
-        })
-    }
-
-    fn is_gone((_, phase): &Self::Weak) -> bool {
-        phase.strong_count() == 0
+    fn is_over(&self) -> bool {
+        // Nobody but the timers has it any more.
+        Rc::strong_count(&self.phase) == 1
     }
 }
 
