@@ -237,11 +237,12 @@ impl Owned {
         unsafe { self.0.timeout(defaults) }
     }
 
-    /// Whether the operation was woken by its own poll and by nobody to end it. It is then taken as woken, for the caller
-    /// to poll it again.
+    /// Whether the operation was woken by its own poll, and by nobody to end it. It is then taken as woken, for the caller
+    /// to poll it again. Never in a call of a batch handler, which wakes itself to let others join it first.
     pub(crate) fn has_woken_itself(&self) -> bool {
         let state = self.header().state.load(Ordering::Acquire);
         state & PHASE == NOTIFIED
+            && !self.header().is_batched()
             && state & (STOP | TIMEOUT) == 0
             && self
                 .header()

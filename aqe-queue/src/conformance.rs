@@ -4,6 +4,11 @@
 //! trait does not hold. [`all`] runs every one of them. Two of them wait for leases to run out: run them with a short
 //! lease, or on a runtime whose time is paused if the backend's time is tokio's.
 //!
+//! # Cancel safety
+//!
+//! Dropping the future of a check ends the check. What it has done to its backend stays done, so the backend is of no
+//! use for another one.
+//!
 //! ```
 //! use aqe_queue::backend::{InProcess, InProcessConfig};
 //!

@@ -1,11 +1,26 @@
 //! Durations, counted by size.
 
+use std::fmt;
 use std::time::Duration;
 
-/// A log-linear histogram of nanoseconds, of fixed size: 16 buckets for each doubling, so a quantile read from it is
-/// at most 6.25 % above the true one, from 1 ns to the greatest `u64`.
-#[derive(Clone)]
-pub(crate) struct Histogram {
+/// Durations, counted by size; histograms of several queues, or of several moments, can be [merged](Self::merge).
+///
+/// It is log-linear and of fixed size (8 KB): 16 buckets for each doubling, so a quantile read from it is at most 6.25 %
+/// above the true one, from a nanosecond to 584 years.
+///
+/// ```
+/// use std::time::Duration;
+/// use aqe_queue::stats::Histogram;
+///
+/// let (mut one, mut other) = (Histogram::default(), Histogram::default());
+/// one.observe(Duration::from_millis(1));
+/// other.observe(Duration::from_millis(100));
+/// one.merge(&other);
+/// assert_eq!((one.count(), one.max()), (2, Duration::from_millis(100)));
+/// assert!(one.quantile(0.5) < Duration::from_micros(1_063));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Histogram {
     buckets: Box<[u64; BUCKETS]>,
     count: u64,
     max: u64,
@@ -35,6 +50,12 @@ pub struct Quantiles {
     pub max: Duration,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Histogram {
     pub(crate) fn new() -> Self {
         Self {
@@ -42,6 +63,43 @@ impl Histogram {
             count: 0,
             max: 0,
         }
+    }
+
+    /// Counts a duration. More than 584 years count as that.
+    pub fn observe(&mut self, duration: Duration) {
+        self.record(crate::state::nanos(duration));
+    }
+
+    /// Adds what another has counted: the result is what one would have that had counted all of it.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets.iter()) {
+            *mine += theirs;
+        }
+        self.count += other.count;
+        self.max = self.max.max(other.max);
+    }
+
+    /// Returns how many durations were counted.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Returns the longest, exactly; zero if there is none.
+    #[must_use]
+    pub const fn max(&self) -> Duration {
+        Duration::from_nanos(self.max)
+    }
+
+    /// Returns the buckets that are not empty, from the shortest: the longest duration that belongs to each, and how many
+    /// it has counted.
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
+        let counted = self
+            .buckets
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0);
+        counted.map(|(index, count)| (Duration::from_nanos(upper(index)), *count))
     }
 
     pub(crate) fn record(&mut self, value: u64) {
@@ -57,7 +115,9 @@ impl Histogram {
         }
     }
 
-    pub(crate) fn quantiles(&self) -> Quantiles {
+    /// Returns the usual points of the distribution.
+    #[must_use]
+    pub fn quantiles(&self) -> Quantiles {
         Quantiles {
             count: self.count,
             p50: self.quantile(0.5),
@@ -68,8 +128,10 @@ impl Histogram {
         }
     }
 
-    /// Returns the upper end of the bucket in which the quantile lies, and never more than the longest value.
-    fn quantile(&self, at: f64) -> Duration {
+    /// Returns the upper end of the bucket in which a quantile lies, and never more than the longest duration; zero if there
+    /// is none. `at`: 0–1, 0.5 is the median.
+    #[must_use]
+    pub fn quantile(&self, at: f64) -> Duration {
         // Precise enough up to 2^53 measurements.
         let rank = ((self.count as f64 * at).ceil() as u64).max(1);
         let mut seen = 0;
@@ -80,6 +142,12 @@ impl Histogram {
             }
         }
         Duration::from_nanos(self.max)
+    }
+}
+
+impl fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Histogram").field(&self.quantiles()).finish()
     }
 }
 
@@ -124,7 +192,7 @@ mod tests {
 
     #[test]
     fn quantiles_of_a_hundred_milliseconds() {
-        let mut histogram = Histogram::new();
+        let mut histogram = Histogram::default();
         for ms in 1..=100 {
             histogram.record(ms * 1_000_000);
         }
@@ -142,6 +210,28 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_zero() {
-        assert_eq!(Histogram::new().quantiles(), Quantiles::default());
+        assert_eq!(Histogram::default().quantiles(), Quantiles::default());
+    }
+
+    #[test]
+    fn merged_histograms_are_one_that_has_counted_all() {
+        let mut chance = fastrand::Rng::with_seed(1);
+        let (mut parts, mut whole) = ([(); 3].map(|()| Histogram::default()), Histogram::default());
+        for _ in 0..10_000 {
+            let shift = chance.u32(0..64);
+            let value = Duration::from_nanos(chance.u64(..) >> shift);
+            parts[chance.usize(0..3)].observe(value);
+            whole.observe(value);
+        }
+        let [mut merged, second, third] = parts;
+        merged.merge(&second);
+        merged.merge(&third);
+        merged.merge(&Histogram::default());
+        assert_eq!(merged, whole);
+        let counts: Vec<_> = merged.buckets().collect();
+        assert_eq!(counts.iter().map(|(_, count)| count).sum::<u64>(), 10_000);
+        assert!(counts.is_sorted_by(|one, next| one.0 < next.0));
+        assert_eq!(merged.quantile(1.0), merged.max());
+        assert!(merged.quantile(f64::NAN) <= merged.quantile(0.001));
     }
 }

@@ -67,12 +67,33 @@
 //! | timeout | A [`Duration`](std::time::Duration) for each attempt, from the moment in which it first waits for something. |
 //! | deadline | An [`Instant`](std::time::Instant) for the operation as a whole, wherever it is. |
 //! | capacity | How many operations may wait, queued or between attempts. Their bytes can be bounded as well ([`capacity_bytes`](QueueConfig::capacity_bytes)). A full queue makes [`submit`](Submission::submit) wait and [`try_submit`](Submission::try_submit) hand the operation back. |
+//! | weight | How many bytes an operation [stands for](Submission::weight), as far as it says so. |
+//! | key | What operations [share](Submission::key), such as a host. [`KeyLimits`] say how many of one key run at once and how often one may start; what has to wait for its key is *held*, and others pass it. |
+//! | unique | An operation that is [joined](Submission::unique) by whoever submits it again while it waits or runs. |
+//! | reserved | Slots that only a level and more urgent ones may use ([`reserve`](QueueConfig::reserve)). |
+//! | budget | How many retries all operations may make [together](RetryBudget). |
+//! | shed | To drop what is least urgent and came last, so that something more urgent has room ([`Overflow`](config::Overflow)). |
+//! | grace | How long [`drain_within`](AsyncOperationQueue::drain_within) and [`shutdown`](AsyncOperationQueue::shutdown) wait before they cancel what is left. |
 //! | idle | Nothing queued, running or between attempts, and every outcome visible. |
 //!
 //! # Endings
 //!
-//! Every accepted operation ends exactly once, and its handle says how: with its value or an [`OperationError`]. When a
-//! handle is ready, [`status`](AsyncOperationQueue::status) and the [`events`] have told of the end already.
+//! Every accepted operation ends exactly once, and its handle says how. When a handle is ready,
+//! [`status`](AsyncOperationQueue::status) and the [`events`] have told of the end already. The counters are fields of
+//! [`QueueStatus`] and add up to `submitted`, together with what is still in the queue.
+//!
+//! | How it ends | Its handle gives | Counted in | A [dead letter](dead_letters) |
+//! | --- | --- | --- | --- |
+//! | an attempt returns `Ok` | `Ok(value)` | `completed` | no |
+//! | its last attempt returns `Err`: none is left, the error is not [worth](Submission::retry_if) one, or the budget is empty | [`Failed`](OperationError::Failed), with that error | `failed` | yes |
+//! | its last attempt takes longer than its timeout | [`TimedOut`](OperationError::TimedOut) | `timed_out`; each attempt in `attempts_timed_out` | yes |
+//! | its deadline passes, wherever it is | [`DeadlineExceeded`](OperationError::DeadlineExceeded) | `deadline_exceeded` | yes |
+//! | it panics: the factory, the body, the predicate or the delay hook | [`Panicked`](OperationError::Panicked), with the message; never retried | `panicked` | yes |
+//! | it is cancelled, by whom [`CancelReason`] says: on request, with its handle, by `clear`, a threshold, or the end of the queue | [`Cancelled`](OperationError::Cancelled) | `cancelled` | no |
+//! | it is shed | [`Shed`](OperationError::Shed) | `shed` | no |
+//! | it is never accepted | there is none: [`SubmitError`] hands the operation back. Where there is nobody to hand it to, [`Refused`](OperationError::Refused) | nowhere | no |
+//!
+//! What brings about such an end:
 //!
 //! | What happens | The operation |
 //! | --- | --- |
@@ -182,7 +203,7 @@ pub use crate::scheduling::Scheduling;
 pub use crate::scope::{Scope, ScopedHandle};
 #[cfg(feature = "tower")]
 pub use crate::service::{QueueService, ServiceFuture};
-pub use crate::stats::{LevelStatus, Quantiles, QueueStatus, StatusStream};
+pub use crate::stats::{Histogram, Histograms, LevelStatus, Quantiles, QueueStatus, StatusStream};
 pub use crate::threshold::{ErrorLimit, ErrorThreshold, MemoryThreshold, ThresholdAction};
 pub use crate::unique::{SharedHandle, SubmitUnique, SubmittedUnique, Unique};
 pub use crate::worker::QueueWorker;

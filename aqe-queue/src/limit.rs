@@ -417,6 +417,31 @@ mod tests {
             .fold(0.0, f64::max)
     }
 
+    /// A limiter whose idea of "without load" is what it measures under load follows its own queue upwards.
+    #[test]
+    fn does_not_drift_up_under_overload() {
+        let servers = 20;
+        for seed in 1..=3 {
+            let (mut station, mut limit) =
+                (Station::new(seed, servers, 10e6), limiter(servers, 1_000));
+            let mut highest = 0;
+            for minute in 0..10 {
+                station.play(60.0, |took, now, running| {
+                    if running > 0 {
+                        limit.record(Some(took), running);
+                    }
+                    let now = limit.turn(now);
+                    highest = if minute == 0 { 0 } else { highest.max(now) };
+                    now
+                });
+            }
+            assert!(
+                highest > 0 && highest <= 4 * servers,
+                "seed {seed}: {highest}"
+            );
+        }
+    }
+
     #[test]
     fn settles_within_a_tenth_of_the_best_fixed_limit() {
         let (before, after) = ((20, 10e6), (8, 15e6));

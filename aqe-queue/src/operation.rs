@@ -392,6 +392,11 @@ impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
 }
 
 /// The future of [`Submission::submit`].
+///
+/// # Cancel safety
+///
+/// Dropping it before it is ready gives up its turn and drops the operation, which has not been queued. One that has been
+/// woken because there is room, and is neither polled nor dropped, keeps that room from others.
 #[must_use = "nothing is queued before this is awaited"]
 pub struct Submit<S: 'static, T: 'static, E: 'static> {
     state: SubmitState<S, T, E>,

@@ -19,7 +19,7 @@ use crate::named::{Erased, HandlerError, Named, Operation, Payload, Registry};
 use crate::operation::Submission;
 use crate::priority::Priority;
 use crate::shared::{Link, MAX_WORKERS, Shared, clock};
-use crate::stats::{QueueStatus, StatusStream};
+use crate::stats::{Histograms, QueueStatus, StatusStream};
 use crate::threads;
 use crate::threshold::{Memory, MemoryThreshold};
 use crate::worker::QueueWorker;
@@ -390,7 +390,8 @@ impl AsyncOperationQueue {
         Ok(self.link.shared.set_level(id, level))
     }
 
-    /// Starts nothing more until [`resume`](Self::resume). What runs goes on, and operations are still accepted.
+    /// Starts nothing more until [`resume`](Self::resume). What runs goes on, and so does what a worker has taken
+    /// already, which counts as running. Operations are still accepted.
     pub fn pause(&self) {
         let shared = &self.link.shared;
         if shared.with_core(|core| core.state.pause()) {
@@ -532,6 +533,13 @@ impl AsyncOperationQueue {
     #[must_use]
     pub fn status(&self) -> QueueStatus {
         self.link.shared.status()
+    }
+
+    /// Returns how long attempts have waited and run so far, as histograms that can be merged with those of other queues.
+    /// They are copied under the queue's lock: 16 KB.
+    #[must_use]
+    pub fn histograms(&self) -> Histograms {
+        self.link.shared.with_core(|core| core.state.histograms())
     }
 
     /// Returns a stream of snapshots, one now and one per interval, at most one per millisecond. Nothing is

@@ -9,23 +9,25 @@
 //! have been in the queue longest are looked at first, which is the order in which they start.
 
 mod feed;
+#[cfg(all(loom, test))]
+mod loom_tests;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 use futures_task::{ArcWake, waker};
-use parking_lot::Mutex;
 
 use self::feed::{Entry, Feed, Sink};
 use crate::body::{Body, Once};
 use crate::error::OperationError;
 use crate::operation::Submission;
 use crate::queue::AsyncOperationQueue;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// What [`run_all`](AsyncOperationQueue::run_all) can run: a future of a `Result`, which runs once with the queue's
 /// settings, or a [`Submission`], which has settings of its own and may be repeated.

@@ -9,6 +9,9 @@
 //! The promise does not rest on how the queue ends operations: each body carries a token that is dropped right after
 //! it, and the scope waits for the last token. A body that is never dropped keeps the scope waiting.
 
+#[cfg(all(loom, test))]
+mod loom_tests;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -16,12 +19,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::error::{OperationError, SubmitError};
 use crate::handle::{OnDrop, OperationHandle};
 use crate::priority::Priority;
 use crate::queue::AsyncOperationQueue;
+use crate::sync::{Condvar, Mutex};
 
 /// Where operations that borrow can be submitted; see [`scope`](AsyncOperationQueue::scope).
 ///

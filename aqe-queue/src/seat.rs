@@ -3,17 +3,19 @@
 //! A worker that is stuck in an operation's poll must not take others with it, so everything it has taken but is not
 //! polling at this moment lies here, under a lock that is free most of the time.
 
+#[cfg(all(loom, test))]
+mod loom_tests;
+
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use crate::body::Ending;
 use crate::cell::{self, OpRef, Owned, Stop};
 use crate::error::CancelReason;
 use crate::state::{Slots, Taken, Tick};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Aligned to two cache lines, the unit in which neighbouring lines are fetched, so that workers do not slow one
 /// another down.
@@ -147,6 +149,10 @@ impl Local {
 
     /// Schedules the attempts that are over their time. Returns whether there are any.
     pub(crate) fn expire(&mut self, now: Tick) -> bool {
+        if self.gone {
+            // Nobody would take them from the ready list; whoever drops the worker is about to cancel them.
+            return false;
+        }
         let Self { slots, ready, .. } = self;
         let before = ready.len();
         slots.expire(now, |op| {
@@ -178,7 +184,7 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             state: Mutex::new((false, None)),
         }
@@ -214,7 +220,7 @@ impl Bell {
 pub(crate) struct Alarm(AtomicU64);
 
 impl Alarm {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(AtomicU64::new(Tick::MAX))
     }
 

@@ -11,17 +11,17 @@ mod direct;
 mod endings;
 mod gauge;
 mod inbox;
+#[cfg(all(loom, test))]
+mod loom_tests;
 mod overflow;
 mod thresholds;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Instant;
 
-use parking_lot::Mutex;
 use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 
@@ -45,6 +45,8 @@ use crate::named::Registry;
 use crate::seat::{Alarm, Bell, Seat};
 use crate::state::{Epoch, State};
 use crate::stats::QueueStatus;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::threads::Notices;
 use crate::threshold::Memory;
 use crate::unique::Uniques;

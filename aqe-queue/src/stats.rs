@@ -10,7 +10,7 @@ use futures_core::Stream;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::body::Ending;
-pub use crate::histogram::Quantiles;
+pub use crate::histogram::{Histogram, Quantiles};
 use crate::shared::Shared;
 use crate::state::Tick;
 
@@ -83,6 +83,24 @@ pub struct QueueStatus {
     pub not_pinned: usize,
     /// How long the queue has existed.
     pub uptime: Duration,
+}
+
+/// How long attempts waited and ran, in a form that can be merged with another queue's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Histograms {
+    /// As [`QueueStatus::wait`].
+    pub wait: Histogram,
+    /// As [`QueueStatus::run`].
+    pub run: Histogram,
+}
+
+impl Histograms {
+    /// Adds what another queue has measured.
+    pub fn merge(&mut self, other: &Self) {
+        self.wait.merge(&other.wait);
+        self.run.merge(&other.run);
+    }
 }
 
 /// One level of a [`QueueStatus`].

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_task::{ArcWake, waker_ref};
-use parking_lot::Mutex;
 
 use crate::body::Body;
 use crate::cell::{self, Stop};
@@ -21,6 +20,7 @@ use crate::error::{CancelReason, OperationError, SubmitError};
 use crate::handle::{OperationHandle, OperationId};
 use crate::operation::{Submission, Submit};
 use crate::shared::Link;
+use crate::sync::Mutex;
 
 /// An operation that is submitted unless it is in the queue already; see [`Submission::unique`].
 #[must_use = "nothing is queued before `submit`, `try_submit` or `.await`"]
@@ -130,6 +130,10 @@ impl<B: Body> fmt::Debug for Unique<B> {
 }
 
 /// The future of [`Unique::submit`].
+///
+/// # Cancel safety
+///
+/// As [`Submit`]. Another submission of the same name that waits with it goes on in its place.
 #[must_use = "nothing is queued before this is awaited"]
 pub struct SubmitUnique<S: 'static, T: 'static, E: 'static> {
     inner: Submit<S, T, E>,

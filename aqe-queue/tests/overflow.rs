@@ -7,7 +7,7 @@ use std::time::Duration;
 use aqe_queue::config::Overflow;
 use aqe_queue::{
     AsyncOperationQueue, EndedAs, Event, Observed, OperationError, OperationHandle, Priority,
-    QueueConfig, SubmitError,
+    QueueConfig, RetryPolicy, SubmitError,
 };
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
@@ -219,6 +219,38 @@ async fn urgent_newcomer_passes_those_who_wait_by_shedding() {
     queue.resume();
     assert_eq!(urgent.await, Ok(4));
     assert_eq!(waiting.await.unwrap().await, Ok(3));
+}
+
+/// Found by the model. Retries are never refused, so they can fill a queue beyond its capacity. Then one victim made no
+/// room: it was shed, and the operation for which it had to go was refused all the same.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_shed_in_vain_when_retries_have_overfilled_the_queue() {
+    let config = QueueConfig::default().capacity(2).max_concurrent(3);
+    let queue = queue(config.overflow(Overflow::ShedLowest));
+    let mut low = Vec::new();
+    for _ in 0..3 {
+        let failing = queue.operation(|_| async {
+            sleep(Duration::from_millis(10)).await;
+            Err::<u8, ()>(())
+        });
+        let failing = failing.retry(RetryPolicy::fixed(1, Duration::ZERO));
+        low.push(failing.priority(Priority::Level(4)).submit().await.unwrap());
+        sleep(Duration::from_millis(1)).await;
+    }
+    low.extend([at(&queue, 3, 1), at(&queue, 3, 2)]);
+    queue.pause();
+    sleep(Duration::from_millis(20)).await;
+    assert_eq!(queue.status().pending, 5);
+    // All of level 4 would not make a place for one of level 3, so none of them goes for it.
+    let refused = queue.future(second(3)).priority(Priority::Level(3));
+    assert!(matches!(refused.try_submit(), Err(SubmitError::Full(_))));
+    assert_eq!(queue.status().shed, 0);
+    // For one of level 0 as many go as it takes.
+    let urgent = at(&queue, 0, 4);
+    let status = queue.status();
+    assert_eq!((status.shed, status.pending), (4, 2));
+    queue.resume();
+    assert_eq!(urgent.await, Ok(4));
 }
 
 /// Producers that shed one another's operations, move them between levels and cancel them, on several threads. Every

@@ -272,3 +272,24 @@ async fn operations_of_another_queue_run_there() {
     assert_eq!(here.run_all(operations).count().await, 10);
     assert_eq!((here.status().completed, there.status().completed), (5, 5));
 }
+
+/// An operation of a stream may run where the stream is polled, and its delays are drawn there.
+#[tokio::test(start_paused = true)]
+async fn jitter_of_a_stream_repeats_with_the_seed() {
+    let mut took = Vec::new();
+    for _ in 0..2 {
+        let queue = queue(QueueConfig::default().seed(7).max_concurrent(1));
+        // Not before a worker has said on which runtime operations are to run.
+        queue.run(async {}).await.expect("the queue is open");
+        let policy = RetryPolicy::fixed(3, Duration::from_secs(60)).full_jitter();
+        let failing = (0..4).map(|_| {
+            queue
+                .operation(|_| async { Err::<(), _>(()) })
+                .retry(policy)
+        });
+        let began = Instant::now();
+        assert_eq!(queue.run_all(failing).count().await, 4);
+        took.push(began.elapsed());
+    }
+    assert_eq!(took[0], took[1]);
+}

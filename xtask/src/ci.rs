@@ -15,6 +15,17 @@ use crate::{Failure, Result, fuzz, hygiene, package, tools};
 /// The instrumented runs are slow to build and can hang on a real bug, so they have a limit.
 const INSTRUMENTED_LIMIT: Duration = Duration::from_secs(20 * 60);
 
+/// How many operations `simulate` plays, and for how long at most. They take about a minute on two cores; a queue that
+/// hangs takes for ever.
+const SIMULATED_OPERATIONS: &str = "10000000";
+const SIMULATION_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// Valgrind runs one thread at a time; without turns by the clock, one that waits in a loop would keep the others from
+/// what it waits for.
+const VALGRIND: &str = "valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
+    --errors-for-leak-kinds=definite --fair-sched=yes";
+const VALGRIND_LIMIT: Duration = Duration::from_secs(5 * 60);
+
 /// Most crates that the default features of the facade may bring, the facade included. A library that
 /// people add to their own project is judged by what it drags in.
 const FACADE_CRATES: usize = 70;
@@ -93,6 +104,11 @@ pub const STEPS: &[Step] = &[
         run: |context| package::check(&context.workspace),
     },
     Step {
+        name: "simulate",
+        about: "ten million operations under everything that can happen: nothing lost, doubled or over the limit",
+        run: simulate,
+    },
+    Step {
         name: "loom",
         about: "our own atomics hold under every interleaving",
         run: loom,
@@ -101,6 +117,11 @@ pub const STEPS: &[Step] = &[
         name: "asan",
         about: "our own unsafe code is clean under AddressSanitizer",
         run: asan,
+    },
+    Step {
+        name: "valgrind",
+        about: "the tests of our own unsafe code are clean under valgrind, and leak nothing",
+        run: valgrind,
     },
     Step {
         name: "fuzz",
@@ -256,6 +277,23 @@ fn benches(context: &mut Context) -> Result<()> {
     context.cargo("test --package aqe-benches --benches").run()
 }
 
+fn simulate(context: &mut Context) -> Result<()> {
+    let command = context
+        .cargo("test --package aqe-queue --release --test simulation")
+        .env("AQE_SIMULATE_OPERATIONS", SIMULATED_OPERATIONS)
+        // What the product asserts about itself is part of what is looked for. Without the optimiser's last word the
+        // build takes a quarter of the time and the run hardly longer.
+        .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env(
+            "CARGO_TARGET_DIR",
+            context.target("simulate").display().to_string(),
+        )
+        .limit(SIMULATION_LIMIT);
+    instrumented(&command, "simulation")
+}
+
 fn loom(context: &mut Context) -> Result<()> {
     let command = context
         .cargo("test --package aqe-queue --lib")
@@ -269,7 +307,8 @@ fn loom(context: &mut Context) -> Result<()> {
         .env(
             "CARGO_TARGET_DIR",
             context.target("loom").display().to_string(),
-        );
+        )
+        .limit(INSTRUMENTED_LIMIT);
     instrumented(&command, "model")
 }
 
@@ -288,14 +327,39 @@ fn asan(context: &mut Context) -> Result<()> {
         .env(
             "CARGO_TARGET_DIR",
             context.target("asan").display().to_string(),
-        );
+        )
+        .limit(INSTRUMENTED_LIMIT);
     instrumented(&command, "sanitized test")
+}
+
+fn valgrind(context: &mut Context) -> Result<()> {
+    let Some(triple) = tools::sanitizer_triple() else {
+        println!("notice: valgrind is run on Linux with glibc only; left out here");
+        return Ok(());
+    };
+    tools::for_valgrind()?;
+    let runner = format!(
+        "CARGO_TARGET_{}_RUNNER",
+        triple.to_uppercase().replace('-', "_")
+    );
+    // What the compiler's instrument does not see is read here as it is: values that were never written, and memory
+    // that nobody has any more. The rest of the crate has no `unsafe`, and valgrind is slow: `scope` and `operations`
+    // drive the cell through the public interface, from several threads and in all its endings.
+    for tests in ["--lib cell::", "--test scope --test operations"] {
+        let command = context
+            .cargo("test --package aqe-queue")
+            .words(tests)
+            .env(&runner, VALGRIND)
+            .limit(VALGRIND_LIMIT);
+        instrumented(&command, "watched test")?;
+    }
+    Ok(())
 }
 
 /// Runs tests a second time under an instrument; a run that found nothing to do is a failure.
 fn instrumented(command: &Command, what: &str) -> Result<()> {
     println!("{command}");
-    let (tally, outcome) = command.clone().limit(INSTRUMENTED_LIMIT).quiet_tally();
+    let (tally, outcome) = command.quiet_tally();
     outcome?;
     println!("{what}s that held: {}", tally.passed);
     if tally.passed == 0 {

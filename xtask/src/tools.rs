@@ -52,6 +52,19 @@ pub fn for_fuzzing() -> Result<()> {
     )
 }
 
+/// Looks after valgrind, which watches every access to memory.
+///
+/// # Errors
+///
+/// When it is missing and cannot be installed from here.
+pub fn for_valgrind() -> Result<()> {
+    ensure_package(
+        "valgrind",
+        || Command::new("valgrind").words("--version").succeeds(),
+        "the tests of our own unsafe code are run under it",
+    )
+}
+
 /// Makes sure that a package of the system is there, installing it where that is safe.
 fn ensure_package(package: &str, present: impl Fn() -> bool, why: &str) -> Result<()> {
     if present() {
@@ -74,7 +87,7 @@ fn ensure_package(package: &str, present: impl Fn() -> bool, why: &str) -> Resul
     )))
 }
 
-/// The triple of this machine, where the compiler's sanitizers work.
+/// The triple of this machine, where the compiler's sanitizers and valgrind work.
 ///
 /// Naming it keeps the sanitizer out of build scripts and procedural macros.
 #[must_use]

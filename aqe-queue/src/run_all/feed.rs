@@ -84,6 +84,7 @@ pub(super) trait Sink<T, E> {
 
 impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
     pub(super) fn new(queue: AsyncOperationQueue, operations: I, window: usize) -> Self {
+        let direct = Direct::new(queue.config().seed);
         Self {
             queue,
             operations: operations.fuse(),
@@ -92,7 +93,7 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
             raw: VecDeque::new(),
             unsent: VecDeque::new(),
             ticket: None,
-            direct: Direct::new(),
+            direct,
         }
     }
 
@@ -266,12 +267,13 @@ const LARGEST_BATCH: usize = 64;
 const PAUSES: (usize, usize) = (64, 65_536);
 
 impl Direct {
-    fn new() -> Self {
+    fn new(seed: Option<u64>) -> Self {
         Self {
             batch: 1,
             pause: 0,
             next_pause: PAUSES.0,
-            chance: fastrand::Rng::new(),
+            // Draws the delays of retries, which a seed makes repeatable.
+            chance: seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
         }
     }
 

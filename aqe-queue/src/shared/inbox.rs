@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Instant;
-
-use parking_lot::Mutex;
 
 use super::{Core, Shared, clock};
 use crate::body::Ending;
@@ -15,6 +12,8 @@ use crate::error::CancelReason;
 use crate::events::Event;
 use crate::handle::OperationId;
 use crate::state::{Epoch, Refusal, Tick};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Where operations arrive. On cache lines of its own: it is what producers fight for.
 #[repr(align(128))]

@@ -14,7 +14,8 @@ use crate::config::AGEING_SHARE;
 /// moves to another level leaves a hole, which counts as dead.
 pub(super) struct Levels<T> {
     rings: Box<[Ring<T>]>,
-    /// One bit for each level with a live entry.
+    /// One bit for each level with a live entry, as far as it is known: an entry that a cancellation has claimed lives until
+    /// it is counted out, but not after it was met.
     occupied: u64,
     live: usize,
     /// Nanoseconds after which a waiting operation is protected.
@@ -323,8 +324,9 @@ impl<T: Waiting> Levels<T> {
             let level = protected.unwrap_or(top);
             let Some(entry) = self.rings[usize::from(level)].pop_front() else {
                 // A cancellation has claimed the last entry, another pop has dropped it, and the cancellation has not
-                // yet come to count it out. It will; until then there is nothing here.
-                return self.pop_elsewhere(level, now, open, keys);
+                // yet come to count it out. It will; until then there is nothing here, and nobody is to look again.
+                self.occupied &= !(1 << level);
+                continue;
             };
             let since = entry.since;
             if let Some(claimed) = self.claim(level, entry, now, keys) {
@@ -341,30 +343,6 @@ impl<T: Waiting> Levels<T> {
                 });
             }
         }
-    }
-
-    /// Takes from the levels below `level`, whose entries are all claimed by cancellations that are under way.
-    fn pop_elsewhere(
-        &mut self,
-        level: u8,
-        now: Tick,
-        open: u64,
-        keys: &mut Option<Box<Keys<T>>>,
-    ) -> Option<Taken<T::Claimed>> {
-        for level in (level + 1..self.count()).filter(|level| open & (1 << level) != 0) {
-            while let Some(entry) = self.rings[usize::from(level)].pop_front() {
-                let since = entry.since;
-                if let Some(claimed) = self.claim(level, entry, now, keys) {
-                    return Some(Taken {
-                        claimed,
-                        level,
-                        since,
-                        aged: false,
-                    });
-                }
-            }
-        }
-        None
     }
 
     /// Claims an entry that has been taken out of its ring, unless a cancellation has it or its key is not free.

@@ -35,7 +35,7 @@ use crate::cell::Waited;
 use crate::config::QueueConfig;
 use crate::histogram::Histogram;
 use crate::keys::KeyLimits;
-use crate::stats::{Counters, LevelStatus, QueueStatus, Rate};
+use crate::stats::{Counters, Histograms, LevelStatus, QueueStatus, Rate};
 
 /// Nanoseconds since the queue was made: half the size of an `Instant`, and 584 years of it.
 pub(crate) type Tick = u64;
@@ -188,8 +188,12 @@ impl<T: Waiting> State<T> {
 
     /// Returns how many more operations may be admitted.
     pub(crate) fn room(&self) -> usize {
-        self.capacity
-            .saturating_sub(self.levels.live() + self.held() + self.delayed + self.reserved)
+        self.capacity.saturating_sub(self.waiting())
+    }
+
+    /// Returns how many operations wait, or are promised a place to wait in.
+    fn waiting(&self) -> usize {
+        self.levels.live() + self.held() + self.delayed + self.reserved
     }
 
     /// Whether one more operation, of so many bytes, may be admitted.
@@ -269,7 +273,9 @@ impl<T: Waiting> State<T> {
     }
 
     fn choose_victims(&self, level: u8, weight: u64) -> Option<Vec<T>> {
-        let (count, bytes) = (usize::from(self.room() == 0), self.load.excess(weight));
+        // More than one if retries, which are never refused, have filled the queue beyond its capacity.
+        let count = (self.waiting() + 1).saturating_sub(self.capacity);
+        let bytes = self.load.excess(weight);
         let (mut victims, mut freed) = (Vec::new(), 0_u64);
         let mut newest = self.newest_below(level);
         while victims.len() < count || freed < bytes {
@@ -751,6 +757,13 @@ impl<T: Waiting> State<T> {
     /// Returns one bit for each level in which something waits; bit 0 is the most urgent.
     pub(crate) const fn occupied(&self) -> u64 {
         self.levels.occupied()
+    }
+
+    pub(crate) fn histograms(&self) -> Histograms {
+        Histograms {
+            wait: self.waits.clone(),
+            run: self.runs.clone(),
+        }
     }
 
     pub(crate) fn status(&mut self, now: Instant) -> QueueStatus {

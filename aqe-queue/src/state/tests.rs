@@ -14,6 +14,7 @@ use crate::priority::Priority;
 mod calls;
 mod keyed;
 mod model;
+mod reordered;
 
 /// What the state machine holds here: a number and a phase that a cancellation can take away.
 #[derive(Clone, Debug)]
@@ -455,4 +456,26 @@ fn ageing_does_not_open_reserved_slots() {
     state.settle(Ending::Completed, 4, false, 0);
     push(&mut state, 2, 0, old);
     assert!(take(&mut state, old, 9).contains(&1));
+}
+
+/// Found by loom. A cancellation claims what it cancels, drops its body, and then comes to count it out. A worker that
+/// met the claimed entry in between found the level occupied and nothing in it, went to sleep, and was woken by
+/// its own look at the level, over and over, for as long as the body took to be dropped.
+#[test]
+fn nobody_looks_again_for_what_a_cancellation_has_claimed() {
+    let (mut state, start) = state(&QueueConfig::default());
+    let item = push(&mut state, 0, 1, start);
+    let from = item.seize().unwrap();
+    assert!(take(&mut state, start, 9).is_empty());
+    assert!(!state.can_take());
+    assert_eq!(state.occupied(), 0);
+    assert_eq!(state.status(start).pending, 1);
+    // What comes later is found, in this level and below, before the cancellation is done and after.
+    push(&mut state, 1, 1, start);
+    push(&mut state, 2, 3, start);
+    assert!(state.can_take());
+    assert_eq!(take(&mut state, start, 1), [1]);
+    state.withdraw(from, 1, CLEARED, false);
+    assert_eq!(take(&mut state, start, 9), [2]);
+    assert_eq!((state.status(start).pending, state.can_take()), (0, false));
 }
