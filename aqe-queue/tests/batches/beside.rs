@@ -503,3 +503,42 @@ async fn a_call_ends_with_the_tasks_of_its_queue() {
     let status = queue.status();
     assert_eq!((status.running, status.pending), (0, 0));
 }
+
+/// A result that tells by its references whether it is still there.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(skip)]
+    _held: Arc<()>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Keep;
+
+impl Operation for Keep {
+    const NAME: &'static str = "keep/1";
+    type Output = Kept;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_nobody_asks_for_is_dropped_while_the_queue_goes_on() {
+    let token = Arc::new(());
+    let (held, mut registry) = (Arc::clone(&token), Registry::new());
+    registry
+        .register_batch(of_five(), move |items: Vec<Arc<Keep>>, _| {
+            let kept = |_: &Arc<Keep>| {
+                Ok(Kept {
+                    _held: Arc::clone(&held),
+                })
+            };
+            std::future::ready(Ok(items.iter().map(kept).collect()))
+        })
+        .unwrap();
+    let queue = AsyncOperationQueue::builder(config()).registry(registry);
+    let queue = queue.build().unwrap();
+    for _ in 0..3 {
+        queue.submit(Keep).await.unwrap().detach();
+        queue.idle().await;
+        // One is the handler's.
+        assert_eq!(Arc::strong_count(&token), 2);
+    }
+}
