@@ -382,3 +382,163 @@ async fn nothing_is_lost_and_no_call_is_over_the_limit() {
     };
     assert!(items > calls, "{items} in {calls}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn streams_and_unique_ones_come_together_too() {
+    let (queue, calls) = queue(one_at_a_time(), of_five(), |it, _| async { echo(it) });
+    let mut results = queue
+        .run_all((0..10).map(|number| queue.submit(Item(number))))
+        .ordered();
+    let mut values = Vec::new();
+    while let Some(value) = results.next().await {
+        values.push(value.unwrap());
+    }
+    assert_eq!(values, (0..10).collect::<Vec<_>>());
+    assert_eq!(calls.take().iter().map(Vec::len).max(), Some(5));
+
+    queue.pause();
+    let mut handles = Vec::new();
+    for (number, name) in [(1, "a"), (2, "b"), (3, "a")] {
+        let unique = queue.submit(Item(number)).unique(name);
+        handles.push(unique.submit().await.unwrap());
+    }
+    queue.resume();
+    let mut values = Vec::new();
+    for handle in handles {
+        values.push(handle.await.unwrap());
+    }
+    assert_eq!(values, [1, 2, 1]);
+    assert_eq!(calls.take(), [vec![1, 2]]);
+}
+
+/// Tells by its references whether anything of it is left.
+#[derive(Serialize, Deserialize)]
+struct Token {
+    #[serde(skip)]
+    _held: Arc<()>,
+}
+
+impl Operation for Token {
+    const NAME: &'static str = "token/1";
+    type Output = ();
+}
+
+/// A call, its operations and their contexts refer to one another in circles, as do wakers in timers.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_calls_however_they_end() {
+    let token = Arc::new(());
+    for (linger, size) in [(Duration::ZERO, 3), (Duration::from_secs(5), 8)] {
+        let mut registry = Registry::new();
+        let options = BatchOptions::default().max_size(size).linger(linger);
+        registry
+            .register_batch(options, |tokens: Vec<Arc<Token>>, cx| async move {
+                // Keeps what it was given for as long as it lives.
+                sleep(Duration::from_secs(1)).await;
+                Ok(cx.attempts().iter().zip(tokens).map(|_| Ok(())).collect())
+            })
+            .unwrap();
+        let builder = AsyncOperationQueue::builder(one_at_a_time()).registry(registry);
+        let queue = builder.build().unwrap();
+        let mut handles = Vec::new();
+        for _ in 0..12 {
+            let operation = queue.submit(Token {
+                _held: Arc::clone(&token),
+            });
+            handles.push(operation.submit().await.unwrap());
+        }
+        settle().await;
+        // One of those that run, and one that waits.
+        handles.pop().unwrap().cancel();
+        handles.remove(0).cancel();
+        sleep(Duration::from_millis(5_500)).await;
+        drop(handles);
+        let last = queue.submit(Token {
+            _held: Arc::clone(&token),
+        });
+        let last = last.submit().await.unwrap();
+        settle().await;
+        last.cancel();
+        queue.shutdown(Duration::ZERO).await;
+        drop((queue, last));
+        settle().await;
+        // What is over its time lets go of its waker.
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(Arc::strong_count(&token), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_ends_with_the_tasks_of_its_queue() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let (bombs, mut registry) = (Arc::clone(&dropped), Registry::new());
+    registry
+        .register_batch(of_five(), move |items: Vec<Arc<Item>>, _| {
+            let bomb = members::Bomb(Arc::clone(&bombs));
+            async move {
+                pending::<()>().await;
+                drop(bomb);
+                echo(items.iter().map(|item| item.0).collect())
+            }
+        })
+        .unwrap();
+    let builder = AsyncOperationQueue::builder(one_at_a_time()).registry(registry);
+    let (queue, tasks) = builder.pair().unwrap();
+    let tasks: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
+    queue.pause();
+    let handles = submit(&queue, 0..8).await;
+    queue.resume();
+    settle().await;
+    assert_eq!(queue.status().running, 5);
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    for handle in handles {
+        assert!(matches!(
+            handle.await,
+            Err(OperationError::Cancelled {
+                reason: CancelReason::Shutdown,
+                ..
+            })
+        ));
+    }
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+    let status = queue.status();
+    assert_eq!((status.running, status.pending), (0, 0));
+}
+
+/// A result that tells by its references whether it is still there.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(skip)]
+    _held: Arc<()>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Keep;
+
+impl Operation for Keep {
+    const NAME: &'static str = "keep/1";
+    type Output = Kept;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_nobody_asks_for_is_dropped_while_the_queue_goes_on() {
+    let token = Arc::new(());
+    let (held, mut registry) = (Arc::clone(&token), Registry::new());
+    registry
+        .register_batch(of_five(), move |items: Vec<Arc<Keep>>, _| {
+            let kept = |_: &Arc<Keep>| {
+                Ok(Kept {
+                    _held: Arc::clone(&held),
+                })
+            };
+            std::future::ready(Ok(items.iter().map(kept).collect()))
+        })
+        .unwrap();
+    let queue = AsyncOperationQueue::builder(config()).registry(registry);
+    let queue = queue.build().unwrap();
+    for _ in 0..3 {
+        queue.submit(Keep).await.unwrap().detach();
+        queue.idle().await;
+        // One is the handler's.
+        assert_eq!(Arc::strong_count(&token), 2);
+    }
+}

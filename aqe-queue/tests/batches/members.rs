@@ -66,7 +66,7 @@ async fn one_error_for_all_is_everybodys_and_all_are_tried_again_together() {
 }
 
 /// Counts futures that were dropped before they were over.
-struct Bomb(Arc<AtomicUsize>);
+pub(crate) struct Bomb(pub(crate) Arc<AtomicUsize>);
 
 impl Drop for Bomb {
     fn drop(&mut self) {

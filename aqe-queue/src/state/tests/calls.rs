@@ -214,3 +214,157 @@ fn lines_do_not_grow_with_what_comes_and_goes() {
     assert!(state.lines() < 300, "{}", state.lines());
     assert_eq!(state.waiting_of_kind(KIND, 9), 1);
 }
+
+/// What is known of a queue from outside: where every operation is.
+#[derive(Default)]
+struct Reference {
+    waiting: Vec<Item>,
+    delayed: Vec<Item>,
+    /// Started on their own and in no call.
+    single: Vec<Item>,
+    calls: Vec<(u64, Vec<Item>)>,
+}
+
+impl Reference {
+    fn running(&self) -> usize {
+        self.single.len() + self.calls.iter().map(|(_, it)| it.len()).sum::<usize>()
+    }
+
+    fn slots(&self) -> usize {
+        self.single.len() + self.calls.len()
+    }
+
+    /// Moves the items that the state has handed out from among those that wait.
+    fn started(&mut self, items: &[Item]) {
+        self.waiting
+            .retain(|item| !items.iter().any(|it| it.is(item)));
+    }
+
+    fn agrees(&self, state: &mut State<Item>, now: Instant) {
+        let status = state.status(now);
+        assert_eq!(status.pending, self.waiting.len());
+        assert_eq!(status.waiting_for_retry, self.delayed.len());
+        assert_eq!(status.running, self.running());
+        assert_eq!(status.running - status.sharing_a_slot, self.slots());
+        assert_eq!(state.load_now(), self.waiting.len() + self.slots());
+        // Lines find exactly those that wait.
+        let all = self.waiting.len() + 1;
+        assert_eq!(state.waiting_of_kind(KIND, all), self.waiting.len());
+    }
+}
+
+fn pick<X>(chance: &mut fastrand::Rng, from: &mut Vec<X>) -> Option<X> {
+    (!from.is_empty()).then(|| {
+        let index = chance.usize(..from.len());
+        from.swap_remove(index)
+    })
+}
+
+/// Any sequence of what can happen to operations of a kind: the state agrees with a plain list of who is where, after every
+/// step, and a limit that is not lowered is never exceeded.
+#[test]
+fn any_sequence_agrees_with_plain_lists() {
+    for seed in 0..60 {
+        let chance = &mut fastrand::Rng::with_seed(seed);
+        let limit = chance.usize(2..6);
+        let mut config = QueueConfig::default().max_concurrent(limit);
+        if chance.bool() {
+            config = config.reserve(Priority::High, 1);
+        }
+        let (mut state, mut now) = state(&config);
+        let mut reference = Reference::default();
+        let (mut number, mut next_call) = (0, 0);
+        for _ in 0..400 {
+            match chance.u8(..12) {
+                0..=3 => {
+                    number += 1;
+                    let item = push_of_kind(&mut state, number, chance.u8(..5), now);
+                    reference.waiting.push(item);
+                }
+                4 | 5 => {
+                    let (most, mut taken) = (chance.usize(1..4), Vec::new());
+                    state.take(now, most, |it| taken.push((it.claimed, it.since)));
+                    for (item, since) in taken {
+                        reference.started(std::slice::from_ref(&item));
+                        match chance.u8(..8) {
+                            0 => {
+                                let item = item.wait(false);
+                                state.give_back(item.clone(), item.level(), since, now);
+                                reference.waiting.push(item);
+                            }
+                            1 => reference.single.push(item),
+                            2..=4 if !reference.calls.is_empty() => {
+                                let call = chance.usize(..reference.calls.len());
+                                let (id, members) = &mut reference.calls[call];
+                                state.join_call(item.number(), item.level(), *id);
+                                members.push(item);
+                            }
+                            _ => {
+                                next_call += 1;
+                                state.join_call(item.number(), item.level(), next_call);
+                                reference.calls.push((next_call, vec![item]));
+                            }
+                        }
+                    }
+                }
+                6 if !reference.calls.is_empty() => {
+                    let call = chance.usize(..reference.calls.len());
+                    let id = reference.calls[call].0;
+                    let along = take_along(&mut state, id, chance.usize(1..6), now);
+                    reference.started(&along);
+                    reference.calls[call].1.extend(along);
+                }
+                7 | 8 => {
+                    let call = chance.usize(..=reference.calls.len());
+                    let item = match reference.calls.get_mut(call) {
+                        Some((_, members)) => pick(chance, members),
+                        None => pick(chance, &mut reference.single),
+                    };
+                    reference.calls.retain(|(_, members)| !members.is_empty());
+                    let Some(item) = item else { continue };
+                    let delay = Duration::from_secs(chance.u64(..3));
+                    match chance.bool() {
+                        true => end(&mut state, &item),
+                        false => {
+                            state.leave_call(item.number(), item.level());
+                            let item = item.wait(!delay.is_zero());
+                            state.retry(item.clone(), item.level(), delay, now);
+                            if delay.is_zero() {
+                                reference.waiting.push(item);
+                            } else {
+                                reference.delayed.push(item);
+                            }
+                        }
+                    }
+                }
+                9 => {
+                    if let Some(item) = pick(chance, &mut reference.waiting) {
+                        let from = item.seize().unwrap();
+                        state.withdraw(from, item.level(), CLEARED, false);
+                        state.unload(item.number());
+                    }
+                }
+                10 => {
+                    if let Some(item) = reference.waiting.first() {
+                        assert!(state.set_level(item, chance.u8(..5)));
+                    }
+                }
+                _ => {
+                    now += Duration::from_secs(3);
+                    state.tick(now, |_| ());
+                    reference.waiting.append(&mut reference.delayed);
+                }
+            }
+            reference.agrees(&mut state, now);
+            assert!(reference.slots() <= limit, "seed {seed}");
+        }
+        for (_, members) in std::mem::take(&mut reference.calls) {
+            members.iter().for_each(|item| end(&mut state, item));
+        }
+        for item in std::mem::take(&mut reference.single) {
+            end(&mut state, &item);
+        }
+        state.clear(CLEARED, |item, _| item.seize().is_some());
+        assert!(state.is_idle(), "seed {seed}");
+    }
+}
