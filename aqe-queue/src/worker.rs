@@ -155,7 +155,7 @@ const POLLS_PER_TURN: u32 = 128;
 
 /// How often an operation that wakes itself is polled again before others. Most that do so go on for a step or two, and
 /// to put one aside costs as much as several polls; tokio's workers allow a task that was just woken three in a row.
-pub(crate) const POLLS_IN_A_ROW: u32 = 3;
+const POLLS_IN_A_ROW: u32 = 3;
 
 /// A batch may grow while its operations take less than this on average: a batch of 64 then keeps the most
 /// urgent newcomer, and the results of its first operations, for less than a millisecond.

@@ -23,7 +23,6 @@ use crate::cell::{OpRef, message_of, swallow};
 use crate::context::AttemptContext;
 use crate::named::{BoxFuture, HandlerError, Operation};
 use crate::shared::Shared;
-use crate::worker::POLLS_IN_A_ROW;
 
 /// An attempt at an operation whose kind has a batch handler.
 pub(crate) struct Member<O: Operation> {
@@ -70,9 +69,8 @@ enum Stage<T> {
 }
 
 enum Linger {
-    /// Until the driver has been polled so often, waking itself. One poll more than a worker gives it
-    /// [in a row](POLLS_IN_A_ROW): before that one the worker begins what else it has at hand.
-    ForPolls(u32),
+    /// Until the driver is polled again: a worker first begins what else it has at hand.
+    ForOnePoll,
     Until(Pin<Box<Sleep>>),
     Over,
 }
@@ -412,7 +410,7 @@ enum Step<O: Operation> {
 impl Linger {
     fn of<O: Operation>(kind: &Kind<O>) -> Self {
         if kind.linger.is_zero() {
-            Self::ForPolls(POLLS_IN_A_ROW + 1)
+            Self::ForOnePoll
         } else {
             Self::Until(Box::pin(sleep(kind.linger)))
         }
@@ -447,15 +445,15 @@ impl<O: Operation> Inner<O> {
                 };
                 let op = attempt.op().clone();
                 match linger {
-                    Linger::ForPolls(polls @ 1..) => {
-                        *polls -= 1;
+                    Linger::ForOnePoll => {
+                        *linger = Linger::Over;
                         Step::Yield
                     }
                     Linger::Until(sleep) => match sleep.as_mut().poll(cx) {
                         Poll::Pending => Step::CloseIfFilled(op, max.saturating_sub(self.present)),
                         Poll::Ready(()) => Step::Close(op),
                     },
-                    Linger::ForPolls(0) | Linger::Over => Step::Close(op),
+                    Linger::Over => Step::Close(op),
                 }
             }
             Stage::Gathering if self.expected == 0 => {
