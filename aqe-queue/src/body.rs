@@ -1,5 +1,6 @@
 //! What an operation consists of: a future, or a factory that makes one for each attempt.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -132,6 +133,44 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         self.project().future.poll(cx)
+    }
+
+    fn stop(self: Pin<&mut Self>) {}
+
+    fn into_source(self) -> Fut {
+        self.future
+    }
+}
+
+pin_project! {
+    /// A future that runs once and cannot fail.
+    #[derive(Debug)]
+    pub struct Sure<Fut> {
+        #[pin]
+        future: Fut,
+    }
+}
+
+impl<Fut> Sure<Fut> {
+    pub(crate) const fn new(future: Fut) -> Self {
+        Self { future }
+    }
+}
+
+impl<Fut> Body for Sure<Fut>
+where
+    Fut: Future<Output: Send> + Send + 'static,
+{
+    type Value = Fut::Output;
+    type Error = Infallible;
+    type Source = Fut;
+
+    const REPEATS: bool = false;
+
+    fn start(self: Pin<&mut Self>, _: impl FnOnce() -> AttemptContext) {}
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Fut::Output, Infallible>> {
+        self.project().future.poll(cx).map(Ok)
     }
 
     fn stop(self: Pin<&mut Self>) {}

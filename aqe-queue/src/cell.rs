@@ -2,11 +2,15 @@
 //!
 //! A word of state says who may touch what. The *run right* (exclusive access to the stage) is held by at most one
 //! [`Owned`]: it is won by the compare-and-swap that leaves a waiting phase and given up by the one that enters it
-//! again. After [`Owned::publish`] the right belongs to the one [`Receiver`]. The waker's slot is the receiver's while
-//! `WAITER` is clear, and the publisher's from the moment it saw `WAITER` set and the phase not yet done.
+//! again. After [`Owned::publish`] the right belongs to the one [`Receiver`], or to the publisher if that is gone. The
+//! waker's slot is the receiver's while `WAITER` is clear, and the publisher's from the moment it saw `WAITER` set and the
+//! phase not yet done.
 //!
-//! Apart from one lifetime in `scope`, this is the only file of the crate with `unsafe` in it; loom explores its hand-overs (see the tests).
+//! Apart from one lifetime in `scope`, all `unsafe` of the crate is in this folder; loom explores the hand-overs (see the
+//! tests).
 
+mod block;
+mod counted;
 mod fresh;
 mod header;
 #[cfg(all(loom, test))]
@@ -23,11 +27,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_task::{ArcWake, waker_ref};
-
+pub(crate) use self::block::Nursery;
+use self::counted::At;
+pub(crate) use self::counted::Counted;
 pub(crate) use self::fresh::{Direct, Fresh};
 use self::header::{
-    DELAYED, DONE, IDLE, NOTIFIED, PHASE, QUEUED, RUNNING, SCHEDULED, SIGNAL, STOP, TIMEOUT, WAITER,
+    ABANDONED, DELAYED, DONE, IDLE, NOTIFIED, PHASE, QUEUED, RUNNING, SCHEDULED, SIGNAL, STOP,
+    TIMEOUT, WAITER,
 };
 pub(crate) use self::header::{Header, Stop, Waited};
 use crate::body::{Body, Ending, Outcome, Overrides};
@@ -40,7 +46,7 @@ use crate::sync::UnsafeCell;
 use crate::sync::atomic::Ordering;
 
 /// An operation without any right to touch its stage.
-pub(crate) type OpRef = Arc<dyn Run>;
+pub(crate) type OpRef = Counted<dyn Run>;
 
 /// The queue, as an operation sees it.
 pub(crate) trait Home: Send + Sync + 'static {
@@ -84,36 +90,35 @@ pub(crate) enum Step {
 }
 
 /// An operation whose types have been forgotten.
+///
+/// Where a function is told where the operation lies, it is where `self` is.
 pub(crate) trait Run: Send + Sync + 'static {
-    fn header(&self) -> &Header;
-
-    fn home(&self) -> &dyn Home;
-
     /// Carries the attempt on, or starts it.
     ///
     /// # Safety
     ///
     /// The caller holds the run right.
     unsafe fn poll(
-        self: Arc<Self>,
+        &self,
+        at: At,
         start: bool,
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
-    ) -> (OpRef, Step);
+    ) -> Step;
 
     /// Drops the attempt because it took too long, and says what is next.
     ///
     /// # Safety
     ///
     /// The caller holds the run right.
-    unsafe fn time_out(&self, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step;
+    unsafe fn time_out(&self, at: At, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step;
 
     /// Drops the body and leaves an outcome in its place.
     ///
     /// # Safety
     ///
     /// The caller holds the run right.
-    unsafe fn conclude(&self, stop: Stop);
+    unsafe fn conclude(&self, at: At, stop: Stop);
 
     /// Returns how long one attempt may take.
     ///
@@ -128,6 +133,13 @@ pub(crate) trait Run: Send + Sync + 'static {
     ///
     /// The caller made the phase `DONE` and saw `WAITER` in the state it replaced.
     unsafe fn take_waiter(&self) -> Option<Waker>;
+
+    /// Drops the outcome.
+    ///
+    /// # Safety
+    ///
+    /// The caller made the phase `DONE` and saw `ABANDONED` in the state it replaced.
+    unsafe fn forget_outcome(&self);
 }
 
 /// An operation whose result types are known.
@@ -139,12 +151,12 @@ pub(crate) trait Join<T, E>: Run {
     /// The caller is the operation's one receiver, and has not been given the outcome before.
     unsafe fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Outcome<T, E>>;
 
-    /// Removes the waker that `poll_outcome` left.
+    /// Drops the waker that `poll_outcome` left, and the outcome if there is one: nobody will ask for it.
     ///
     /// # Safety
     ///
-    /// The caller is the operation's one receiver.
-    unsafe fn forget_waiter(&self);
+    /// The caller is the operation's one receiver, has not been given the outcome, and calls nothing of this trait again.
+    unsafe fn let_go(&self);
 }
 
 /// An operation together with the run right.
@@ -200,19 +212,19 @@ impl Owned {
                 .store(header.attempts().saturating_add(1), Ordering::Relaxed);
         }
         // SAFETY: `self` is the run right.
-        let (op, step) = unsafe { self.0.poll(start, defaults, chance) };
-        (Self(op), step)
+        let step = unsafe { self.0.poll(self.0.at(), start, defaults, chance) };
+        (self, step)
     }
 
     pub(crate) fn time_out(&mut self, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step {
         // SAFETY: `self` is the run right.
-        unsafe { self.0.time_out(defaults, chance) }
+        unsafe { self.0.time_out(self.0.at(), defaults, chance) }
     }
 
     /// Drops the body and records why.
     pub(crate) fn conclude(&mut self, stop: Stop) {
         // SAFETY: `self` is the run right.
-        unsafe { self.0.conclude(stop) }
+        unsafe { self.0.conclude(self.0.at(), stop) }
     }
 
     pub(crate) fn timeout(&self, defaults: &Defaults) -> Option<Duration> {
@@ -272,8 +284,14 @@ impl Owned {
                 waiter.wake();
             }
         }
-        // If the handle is gone this drops the outcome, which is user code.
-        swallow(|| drop(self));
+        // What is dropped here is user code.
+        swallow(|| {
+            if before & ABANDONED != 0 {
+                // SAFETY: this call made the phase `DONE`, and `ABANDONED` was set.
+                unsafe { self.0.forget_outcome() }
+            }
+            drop(self);
+        });
     }
 }
 
@@ -311,12 +329,12 @@ pub(crate) fn stop(op: &OpRef, stop: Stop, only_waiting: bool) -> bool {
         DELAYED => Waited::BetweenAttempts,
         phase => {
             if phase == IDLE {
-                op.home().schedule(Arc::clone(op));
+                op.home().schedule(op.clone());
             }
             return true;
         }
     };
-    let mut owned = Owned(Arc::clone(op));
+    let mut owned = Owned(op.clone());
     owned.conclude(stop);
     op.home().withdrawn(owned, from, stop.ending());
     true
@@ -327,7 +345,7 @@ pub(crate) fn seize(op: &OpRef) -> Option<Owned> {
     let seized = op.header().update(|state| {
         matches!(state & PHASE, QUEUED | DELAYED).then_some((state & !PHASE) | RUNNING)
     });
-    seized.is_ok().then(|| Owned(Arc::clone(op)))
+    seized.is_ok().then(|| Owned(op.clone()))
 }
 
 /// Marks the present attempt as over its time. Returns whether the caller is to schedule the operation.
@@ -342,7 +360,7 @@ pub(crate) fn mark_over_time(op: &OpRef) -> bool {
 
 /// The one place where the outcome of an operation can be taken.
 pub(crate) struct Receiver<T: 'static, E: 'static> {
-    op: Arc<dyn Join<T, E>>,
+    op: Counted<dyn Join<T, E>>,
 }
 
 impl<T: 'static, E: 'static> Receiver<T, E> {
@@ -351,7 +369,7 @@ impl<T: 'static, E: 'static> Receiver<T, E> {
     }
 
     pub(crate) fn op(&self) -> OpRef {
-        Arc::<dyn Join<T, E>>::clone(&self.op)
+        self.op.erased()
     }
 
     /// Takes the outcome, or leaves a waker. Pending for ever once the outcome has been taken.
@@ -367,13 +385,21 @@ impl<T: 'static, E: 'static> Receiver<T, E> {
         }
         polled
     }
+
+    /// Takes the outcome if there is one.
+    fn take(&mut self) -> Option<Outcome<T, E>> {
+        match self.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        }
+    }
 }
 
 impl<T: 'static, E: 'static> Drop for Receiver<T, E> {
     fn drop(&mut self) {
         if !self.op.header().is_taken() {
             // SAFETY: receivers are made once per operation and cannot be cloned.
-            unsafe { self.op.forget_waiter() }
+            unsafe { self.op.let_go() }
         }
     }
 }
@@ -388,9 +414,10 @@ enum Stage<B: Body> {
 }
 
 /// One operation.
-pub(crate) struct OpCell<B: Body, H: Home> {
+#[repr(C)]
+pub(crate) struct OpCell<B: Body> {
+    /// First: see [`Counted`].
     header: Header,
-    home: Arc<H>,
     waiter: UnsafeCell<Option<Waker>>,
     stage: UnsafeCell<Stage<B>>,
 }
@@ -398,9 +425,9 @@ pub(crate) struct OpCell<B: Body, H: Home> {
 // SAFETY: the stage is reached through a shared reference by the one holder of the run right or, once done, by the one
 // receiver; the waker's slot as described at the top of this file. Both may be on any thread, hence the bounds:
 // `Body` is `Send` and so are its value and error; the predicate in the overrides is `Send`.
-unsafe impl<B: Body, H: Home> Sync for OpCell<B, H> {}
+unsafe impl<B: Body> Sync for OpCell<B> {}
 
-impl<B: Body, H: Home> OpCell<B, H> {
+impl<B: Body> OpCell<B> {
     /// Replaces the body by an outcome. The body is dropped in place, as a pinned value must be; if that panics, the
     /// panic ends here, since the outcome is known already and the worker has other operations to run.
     ///
@@ -446,6 +473,7 @@ impl<B: Body, H: Home> OpCell<B, H> {
     /// The caller holds the run right.
     unsafe fn judge(
         &self,
+        at: At,
         result: Result<B::Value, B::Error>,
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
@@ -460,7 +488,7 @@ impl<B: Body, H: Home> OpCell<B, H> {
         };
         if defaults.keeps_history {
             // SAFETY: passed on to the caller.
-            unsafe { self.note(|sink| Failure::of(&error, sink)) };
+            unsafe { self.note(at, |sink| Failure::of(&error, sink)) };
         }
         // SAFETY: passed on to the caller.
         let again = unsafe {
@@ -489,7 +517,7 @@ impl<B: Body, H: Home> OpCell<B, H> {
         };
         if defaults.keeps_history {
             // SAFETY: passed on to the caller.
-            unsafe { self.bury(ending) };
+            unsafe { self.bury(at, ending) };
         }
         // SAFETY: passed on to the caller.
         unsafe { self.end(outcome) };
@@ -502,8 +530,9 @@ impl<B: Body, H: Home> OpCell<B, H> {
     /// # Safety
     ///
     /// The caller holds the run right.
-    unsafe fn with_history(&self, act: impl FnOnce(&dyn DeadLetters, &mut History)) {
-        let Some(sink) = self.home.dead_letters() else {
+    unsafe fn with_history(&self, at: At, act: impl FnOnce(&dyn DeadLetters, &mut History)) {
+        // SAFETY: the operation is alive while it is borrowed.
+        let Some(sink) = (unsafe { at.home() }).dead_letters() else {
             return;
         };
         self.stage.with_mut(|stage| {
@@ -520,10 +549,10 @@ impl<B: Body, H: Home> OpCell<B, H> {
     /// # Safety
     ///
     /// The caller holds the run right.
-    unsafe fn note(&self, failure: impl FnOnce(&dyn DeadLetters) -> Failure) {
+    unsafe fn note(&self, at: At, failure: impl FnOnce(&dyn DeadLetters) -> Failure) {
         let (number, now) = (self.header.attempts(), crate::shared::clock());
         // SAFETY: passed on to the caller.
-        unsafe { self.with_history(|sink, history| history.fail(number, failure(sink), now)) }
+        unsafe { self.with_history(at, |sink, history| history.fail(number, failure(sink), now)) }
     }
 
     /// Tells of an operation that has failed for good.
@@ -531,11 +560,11 @@ impl<B: Body, H: Home> OpCell<B, H> {
     /// # Safety
     ///
     /// The caller holds the run right.
-    unsafe fn bury(&self, ending: Ending) {
+    unsafe fn bury(&self, at: At, ending: Ending) {
         let header = &self.header;
         // SAFETY: passed on to the caller.
         unsafe {
-            self.with_history(|sink, history| {
+            self.with_history(at, |sink, history| {
                 let id = OperationId::new(header.id());
                 let history = std::mem::take(history);
                 sink.bury(history.into_letter(
@@ -585,7 +614,8 @@ impl<B: Body, H: Home> OpCell<B, H> {
     ///
     /// The caller holds the run right.
     unsafe fn carry_on(
-        self: &Arc<Self>,
+        &self,
+        at: At,
         start: bool,
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
@@ -593,12 +623,15 @@ impl<B: Body, H: Home> OpCell<B, H> {
         if start && defaults.keeps_history {
             let now = crate::shared::clock();
             // SAFETY: passed on to the caller.
-            unsafe { self.with_history(|_, history| history.start(now)) };
+            unsafe { self.with_history(at, |_, history| history.start(now)) };
         }
         let polled = {
-            let waker = waker_ref(self);
+            // SAFETY: the caller holds a reference, and so keeps the operation, while this is polled; it is of this type.
+            let waker = unsafe { at.waker::<B>() };
             let mut cx = Context::from_waker(&waker);
-            let context = || AttemptContext::new(Arc::<Self>::clone(self), self.header.attempts());
+            // SAFETY: as above.
+            let op = || unsafe { at.reference::<B>() }.erase();
+            let context = || AttemptContext::new(op(), self.header.attempts());
             // SAFETY: passed on to the caller.
             unsafe {
                 self.with_body(|mut body, _| {
@@ -612,13 +645,13 @@ impl<B: Body, H: Home> OpCell<B, H> {
         match polled {
             Ok(Poll::Pending) => Step::Pending,
             // SAFETY: passed on to the caller.
-            Ok(Poll::Ready(result)) => unsafe { self.judge(result, defaults, chance) },
+            Ok(Poll::Ready(result)) => unsafe { self.judge(at, result, defaults, chance) },
             Err(message) => {
                 if defaults.keeps_history {
                     // SAFETY: passed on to the caller.
                     unsafe {
-                        self.note(|_| Failure::Panicked(message.clone().into()));
-                        self.bury(Ending::Panicked);
+                        self.note(at, |_| Failure::Panicked(message.clone().into()));
+                        self.bury(at, Ending::Panicked);
                     }
                 }
                 // SAFETY: passed on to the caller.
@@ -641,30 +674,22 @@ impl<B: Body, H: Home> OpCell<B, H> {
     }
 }
 
-impl<B: Body, H: Home> Run for OpCell<B, H> {
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn home(&self) -> &dyn Home {
-        &*self.home
-    }
-
+impl<B: Body> Run for OpCell<B> {
     unsafe fn poll(
-        self: Arc<Self>,
+        &self,
+        at: At,
         start: bool,
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
-    ) -> (OpRef, Step) {
+    ) -> Step {
         // SAFETY: passed on to the caller.
-        let step = unsafe { self.carry_on(start, defaults, chance) };
-        (self, step)
+        unsafe { self.carry_on(at, start, defaults, chance) }
     }
 
-    unsafe fn time_out(&self, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step {
+    unsafe fn time_out(&self, at: At, defaults: &Defaults, chance: &mut fastrand::Rng) -> Step {
         if defaults.keeps_history {
             // SAFETY: passed on to the caller.
-            unsafe { self.note(|_| Failure::TimedOut) };
+            unsafe { self.note(at, |_| Failure::TimedOut) };
         }
         // SAFETY: passed on to the caller.
         let again = unsafe {
@@ -688,19 +713,20 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
         };
         if defaults.keeps_history {
             // SAFETY: passed on to the caller.
-            unsafe { self.bury(ending) };
+            unsafe { self.bury(at, ending) };
         }
         // SAFETY: passed on to the caller.
         unsafe { self.end(outcome) };
         Step::Ended(ending)
     }
 
-    unsafe fn conclude(&self, stop: Stop) {
-        if stop == Stop::Deadline && self.home.dead_letters().is_some() {
+    unsafe fn conclude(&self, at: At, stop: Stop) {
+        // SAFETY: the operation is alive while it is borrowed.
+        if stop == Stop::Deadline && unsafe { at.home() }.dead_letters().is_some() {
             // SAFETY: passed on to the caller.
             unsafe {
-                self.note(|_| Failure::DeadlineExceeded);
-                self.bury(Ending::DeadlineExceeded);
+                self.note(at, |_| Failure::DeadlineExceeded);
+                self.bury(at, Ending::DeadlineExceeded);
             }
         }
         let outcome = match stop {
@@ -729,9 +755,15 @@ impl<B: Body, H: Home> Run for OpCell<B, H> {
         // SAFETY: the slot is the publisher's, which the caller is: the receiver sees `DONE` before it would touch it.
         self.waiter.with_mut(|slot| unsafe { (*slot).take() })
     }
+
+    unsafe fn forget_outcome(&self) {
+        // SAFETY: the receiver was gone before the phase became `DONE`, so the stage is the caller's. An outcome is not
+        // pinned.
+        drop(unsafe { self.take_stage() });
+    }
 }
 
-impl<B: Body, H: Home> Join<B::Value, B::Error> for OpCell<B, H> {
+impl<B: Body> Join<B::Value, B::Error> for OpCell<B> {
     unsafe fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Outcome<B::Value, B::Error>> {
         let mut state = self.header.state.load(Ordering::Acquire);
         if state & PHASE != DONE && state & WAITER != 0 {
@@ -764,30 +796,30 @@ impl<B: Body, H: Home> Join<B::Value, B::Error> for OpCell<B, H> {
         }
     }
 
-    unsafe fn forget_waiter(&self) {
-        if self.header.state.load(Ordering::Relaxed) & WAITER == 0 {
-            return;
-        }
-        let before = self.header.state.fetch_and(!WAITER, Ordering::AcqRel);
-        if before & PHASE != DONE {
+    unsafe fn let_go(&self) {
+        let left = self
+            .header
+            .update(|state| Some((state & !WAITER) | ABANDONED));
+        let before = left.unwrap_or_else(|state| state);
+        if before & PHASE == DONE {
+            // SAFETY: the phase is `DONE`, so the stage is the receiver's. An outcome is not pinned.
+            drop(unsafe { self.take_stage() });
+        } else if before & WAITER != 0 {
             // SAFETY: `WAITER` is clear again and was cleared before the end, so the slot is the receiver's.
             drop(self.waiter.with_mut(|slot| unsafe { (*slot).take() }));
         }
     }
 }
 
-impl<B: Body, H: Home> ArcWake for OpCell<B, H> {
-    fn wake_by_ref(op: &Arc<Self>) {
-        let woken = op.header.update(|state| match state & PHASE {
-            IDLE => Some((state & !PHASE) | SCHEDULED),
-            RUNNING => Some((state & !PHASE) | NOTIFIED),
-            // Wakers outlive attempts: one that comes late has nothing to wake.
-            _ => None,
-        });
-        if woken.is_ok_and(|before| before & PHASE == IDLE) {
-            op.home.schedule(Arc::<Self>::clone(op));
-        }
-    }
+/// Marks a woken operation. Returns whether the caller is to schedule it.
+fn is_to_schedule(header: &Header) -> bool {
+    let woken = header.update(|state| match state & PHASE {
+        IDLE => Some((state & !PHASE) | SCHEDULED),
+        RUNNING => Some((state & !PHASE) | NOTIFIED),
+        // Wakers outlive attempts: one that comes late has nothing to wake.
+        _ => None,
+    });
+    woken.is_ok_and(|before| before & PHASE == IDLE)
 }
 
 impl fmt::Debug for Owned {

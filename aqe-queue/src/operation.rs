@@ -242,7 +242,13 @@ impl<B: Body> Submission<B> {
         };
         Ok(Pending {
             terms: self.overrides.as_deref().and_then(terms_of),
-            fresh: Fresh::new(self.body, self.overrides, level, self.on_drop, self.link),
+            fresh: Fresh::new(
+                self.body,
+                self.overrides,
+                level,
+                self.on_drop,
+                &self.link.nursery,
+            ),
         })
     }
 }
@@ -286,13 +292,13 @@ fn terms_of<E>(overrides: &Overrides<E>) -> Option<Box<Terms>> {
 
 /// Everything has been checked but whether there is room.
 pub(crate) struct Pending<S: 'static, T: 'static, E: 'static> {
-    fresh: Fresh<S, T, E, Link>,
+    fresh: Fresh<S, T, E, Shared>,
     terms: Option<Box<Terms>>,
 }
 
 impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
     pub(crate) fn shared(&self) -> &Shared {
-        &self.fresh.queue().shared
+        self.fresh.home()
     }
 
     fn terms(&self) -> &Terms {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::body::{Body, Once, Repeat};
+use crate::body::{Body, Once, Repeat, Sure};
 use crate::config::{ConfigError, QueueConfig};
 use crate::context::AttemptContext;
 use crate::dead_letters::DeadLetters;
@@ -189,9 +189,7 @@ impl QueueBuilder {
             self.memory,
         ));
         let tasks = QueueWorker::all(&shared);
-        let link = Arc::new(Link {
-            shared: Arc::clone(&shared),
-        });
+        let link = Arc::new(Link::new(Arc::clone(&shared)));
         Ok((
             AsyncOperationQueue {
                 link,
@@ -283,6 +281,14 @@ impl AsyncOperationQueue {
         Submission::new(Arc::clone(&self.link), Once::new(future))
     }
 
+    /// Prepares an operation that runs once and has no error of its own: whatever the future returns is its value.
+    pub fn infallible<Fut>(&self, future: Fut) -> Submission<Sure<Fut>>
+    where
+        Fut: Future<Output: Send> + Send + 'static,
+    {
+        Submission::new(Arc::clone(&self.link), Sure::new(future))
+    }
+
     /// Prepares a named operation, which runs here through the handler in the queue's [`Registry`]. It is handed over
     /// as it is: nothing is serialized.
     ///
@@ -334,9 +340,7 @@ impl AsyncOperationQueue {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, OperationError<Infallible>> {
-        let submission = self
-            .future(async move { Ok(future.await) })
-            .on_drop(OnDrop::Cancel);
+        let submission = self.infallible(future).on_drop(OnDrop::Cancel);
         match submission.submit().await {
             Ok(handle) => handle.await,
             Err(SubmitError::Closed(_)) => Err(OperationError::Cancelled {
@@ -560,9 +564,7 @@ impl AsyncOperationQueue {
 
 impl Clone for AsyncOperationQueue {
     fn clone(&self) -> Self {
-        let link = Arc::new(Link {
-            shared: Arc::clone(&self.link.shared),
-        });
+        let link = Arc::new(Link::new(Arc::clone(&self.link.shared)));
         Self {
             link,
             owner: Arc::clone(&self.owner),

@@ -7,7 +7,6 @@
 mod loom_tests;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -111,7 +110,7 @@ impl Local {
     /// Returns what has begun here and is not over.
     pub(crate) fn running(&self) -> Vec<OpRef> {
         let mut running = Vec::with_capacity(self.slots.len());
-        self.slots.each(|op| running.push(Arc::clone(op)));
+        self.slots.each(|op| running.push(op.clone()));
         running
     }
 
@@ -122,7 +121,7 @@ impl Local {
             .iter()
             .map(|taken| taken.claimed.op())
             .find(|op| is_it(op))
-            .map(Arc::clone);
+            .cloned();
         fresh.or_else(|| self.running().into_iter().find(|op| is_it(op)))
     }
 
@@ -158,7 +157,7 @@ impl Local {
         let before = ready.len();
         slots.expire(now, |op| {
             if cell::mark_over_time(op) {
-                ready.push_back(Arc::clone(op));
+                ready.push_back(op.clone());
             }
         });
         ready.len() > before

@@ -260,7 +260,7 @@ impl Worker {
                 After::Wait(owned, registration) => {
                     if let Some(Registration { since, due }) = registration {
                         let slot = local.slots.insert(Slot {
-                            item: Arc::clone(owned.op()),
+                            item: owned.op().clone(),
                             since,
                             due,
                         });
@@ -268,7 +268,7 @@ impl Worker {
                         early = self.shared.alarm.lower(due);
                     }
                     if local.aborting {
-                        abort = Some(Arc::clone(owned.op()));
+                        abort = Some(owned.op().clone());
                     }
                     // From here on whoever wakes the operation may poll it, on any worker.
                     if let Some(op) = owned.park() {

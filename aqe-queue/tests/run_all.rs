@@ -287,7 +287,7 @@ async fn jitter_of_a_stream_repeats_with_the_seed() {
                 .operation(|_| async { Err::<(), _>(()) })
                 .retry(policy)
         });
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         assert_eq!(queue.run_all(failing).count().await, 4);
         took.push(began.elapsed());
     }

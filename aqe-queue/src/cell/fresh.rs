@@ -1,20 +1,28 @@
 //! An operation between its making and its queue.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::alloc::Layout;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 
-use super::header::{DONE, Header, RUNNING, SIGNAL, Traits};
-use super::{Defaults, Home, Join, OpCell, OpRef, Owned, Receiver, Stage, Step};
+use super::block::Nursery;
+use super::counted::Counted;
+use super::header::{Header, RUNNING, Traits};
+use super::{Defaults, Home, Join, OpCell, OpRef, Owned, Receiver, Run, Stage, Step};
 use crate::body::{Body, Ending, Outcome, Overrides};
 use crate::handle::OnDrop;
 use crate::sync::UnsafeCell;
+use crate::sync::atomic::Ordering;
 
-/// An operation that has just been made: from it come one receiver, or what the user handed over again.
+/// An operation that has just been made for an `H`: from it come one receiver, or what the user handed over again.
 ///
 /// It does not name the body's type but only that of its source. A caller's `async` block that held the body's type
 /// across an `await` would not be `Send` in the compiler's eyes: it forgets lifetimes there and can then no longer tell
 /// that a closure returns the future that its signature names.
-pub(crate) struct Fresh<S, T, E, H>(Arc<dyn Prepared<S, T, E, H>>);
+pub(crate) struct Fresh<S, T: 'static, E: 'static, H> {
+    op: Counted<dyn Prepared<S, T, E>>,
+    /// What its block has for a home.
+    _home: PhantomData<H>,
+}
 
 /// What became of an operation that ran before anybody else knew of it.
 pub(crate) enum Direct<T: 'static, E: 'static> {
@@ -25,130 +33,134 @@ pub(crate) enum Direct<T: 'static, E: 'static> {
 }
 
 /// An operation that nobody but its maker has.
-trait Prepared<S, T, E, H>: Join<T, E> {
-    fn queue(&self) -> &H;
-
-    /// Makes the first attempt, up to where it waits or is over.
-    fn run(
-        self: Arc<Self>,
-        id: u64,
-        defaults: &Defaults,
-        chance: &mut fastrand::Rng,
-    ) -> Direct<T, E>;
-
-    /// Takes the body apart; `None` if somebody else has the operation.
-    fn into_source(self: Arc<Self>) -> Option<S>;
+trait Prepared<S, T, E>: Join<T, E> {
+    /// Takes the outcome, or the body if it was never started.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the only reference.
+    unsafe fn take(&self) -> Taken<S, T, E>;
 }
 
-impl<S: 'static, T: 'static, E: 'static, H: 'static> Fresh<S, T, E, H> {
+enum Taken<S, T, E> {
+    Source(S),
+    Outcome(Outcome<T, E>),
+    Nothing,
+}
+
+impl<S: 'static, T: 'static, E: 'static, H: Home> Fresh<S, T, E, H> {
     pub(crate) fn new<B>(
         body: B,
         overrides: Option<Box<Overrides<E>>>,
         level: u8,
         on_drop: OnDrop,
-        home: Arc<H>,
+        nursery: &Nursery<H>,
     ) -> Self
     where
         B: Body<Source = S, Value = T, Error = E>,
-        H: Home,
     {
         let traits = overrides.as_ref().map_or_else(Traits::default, |it| {
             Traits::new(it.deadline.is_some(), it.key().is_some(), it.weight > 0)
         });
-        let header = Header::new(level, traits, on_drop);
-        Self(Arc::new(OpCell {
-            header,
-            home,
-            waiter: UnsafeCell::new(None),
-            stage: UnsafeCell::new(Stage::Live { body, overrides }),
-        }))
+        let place = nursery.place(level, Layout::new::<OpCell<B>>());
+        let op = place.at.cast::<OpCell<B>>();
+        // SAFETY: the place is for a value of this layout, and nobody else's. The header knows where it is in its block,
+        // and has counted the one reference.
+        let op = unsafe {
+            op.write(OpCell {
+                header: Header::new(place.offset, level, traits, on_drop),
+                waiter: UnsafeCell::new(None),
+                stage: UnsafeCell::new(Stage::Live { body, overrides }),
+            });
+            Counted::from_raw(op as NonNull<dyn Prepared<S, T, E>>)
+        };
+        Self {
+            op,
+            _home: PhantomData,
+        }
     }
 
     /// Returns the queue.
-    pub(crate) fn queue(&self) -> &H {
-        self.0.queue()
+    pub(crate) fn home(&self) -> &H {
+        let home: *const dyn Home = self.op.home();
+        // SAFETY: the operation was laid by a `Nursery<H>`, whose blocks have an `H` for a home. The operation keeps it.
+        unsafe { &*home.cast::<H>() }
     }
 
     pub(crate) fn header(&self) -> &Header {
-        self.0.header()
+        self.op.header()
     }
 
     /// Returns the reference that the queue keeps.
     pub(crate) fn op(&self) -> OpRef {
-        Arc::<dyn Prepared<S, T, E, H>>::clone(&self.0)
+        let op: NonNull<dyn Run> = self.op.double().into_raw();
+        // SAFETY: the same operation and the same reference, without the types.
+        unsafe { Counted::from_raw(op) }
     }
 
     pub(crate) fn into_receiver(self) -> Receiver<T, E> {
-        Receiver { op: self.0 }
+        let op: NonNull<dyn Join<T, E>> = self.op.into_raw();
+        // SAFETY: the same operation and the same reference, with fewer types.
+        let op = unsafe { Counted::from_raw(op) };
+        Receiver { op }
     }
 
-    /// Makes the first attempt of an operation that has not been in a queue, on the caller's thread.
+    /// Takes what the user handed over back out of an operation that nobody else has.
+    pub(crate) fn into_source(self) -> Option<S> {
+        if !self.op.is_unique() {
+            return None;
+        }
+        // SAFETY: this is the only reference.
+        match unsafe { self.op.take() } {
+            Taken::Source(source) => Some(source),
+            Taken::Outcome(_) | Taken::Nothing => None,
+        }
+    }
+
+    /// Makes the first attempt of an operation that has not been in a queue, on the caller's thread, up to where it waits
+    /// or is over.
     pub(crate) fn run(
         self,
         id: u64,
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
     ) -> Direct<T, E> {
-        self.0.run(id, defaults, chance)
-    }
-
-    /// Takes what the user handed over back out of an operation that nobody else has.
-    pub(crate) fn into_source(self) -> Option<S> {
-        self.0.into_source()
+        assert!(
+            self.op.is_unique(),
+            "an operation that the queue knows is not its maker's to run"
+        );
+        let header = self.op.header();
+        header.set_id(id);
+        header.state.store(RUNNING, Ordering::Relaxed);
+        header.attempts.store(1, Ordering::Relaxed);
+        // SAFETY: nobody else has the operation, so the caller has the run right.
+        let step = unsafe { self.op.poll(self.op.at(), true, defaults, chance) };
+        let Step::Ended(ending) = step else {
+            return Direct::Begun(Owned(self.op()), step, self.into_receiver());
+        };
+        if self.op.is_unique() && header.state.load(Ordering::Relaxed) == RUNNING {
+            // SAFETY: this is the only reference.
+            if let Taken::Outcome(outcome) = unsafe { self.op.take() } {
+                return Direct::Over(outcome, ending);
+            }
+            unreachable!("a finished operation has no outcome");
+        }
+        // The body has given away a waker or its context.
+        Owned(self.op()).publish(ending);
+        match self.into_receiver().take() {
+            Some(outcome) => Direct::Over(outcome, ending),
+            None => unreachable!("a finished operation has no outcome"),
+        }
     }
 }
 
-impl<B: Body, H: Home> Prepared<B::Source, B::Value, B::Error, H> for OpCell<B, H> {
-    fn queue(&self) -> &H {
-        &self.home
-    }
-
-    fn run(
-        self: Arc<Self>,
-        id: u64,
-        defaults: &Defaults,
-        chance: &mut fastrand::Rng,
-    ) -> Direct<B::Value, B::Error> {
-        // With one reference to it in the world there is no other that could be made into a second.
-        assert!(
-            Arc::strong_count(&self) == 1,
-            "an operation that the queue knows is not its maker's to run"
-        );
-        self.header.set_id(id);
-        self.header.state.store(RUNNING, Ordering::Relaxed);
-        self.header.attempts.store(1, Ordering::Relaxed);
-        // SAFETY: nobody else has the operation, so the caller has the run right.
-        let step = unsafe { self.carry_on(true, defaults, chance) };
-        let Step::Ended(ending) = step else {
-            let op = Arc::<Self>::clone(&self);
-            return Direct::Begun(Owned(op), step, Receiver { op: self });
-        };
-        if Arc::strong_count(&self) > 1 || self.header.state.load(Ordering::Acquire) != RUNNING {
-            // The body has given away a waker or its context.
-            let before = self.header.state.fetch_or(DONE, Ordering::AcqRel);
-            if before & SIGNAL != 0 {
-                self.home.end_signal(id, ending != Ending::Completed);
-            }
-        }
-        // SAFETY: the caller has the run right, there is no receiver, and an outcome is not pinned.
+impl<B: Body> Prepared<B::Source, B::Value, B::Error> for OpCell<B> {
+    unsafe fn take(&self) -> Taken<B::Source, B::Value, B::Error> {
+        // SAFETY: passed on to the caller. An outcome is not pinned, nor is a body that has started no attempt.
         match unsafe { self.take_stage() } {
-            Stage::Over(outcome) => Direct::Over(outcome, ending),
-            Stage::Live { .. } | Stage::Taken => {
-                unreachable!("a finished operation has no outcome")
-            }
-        }
-    }
-
-    fn into_source(self: Arc<Self>) -> Option<B::Source> {
-        let stage = Arc::into_inner(self)?.stage;
-        let stage = stage.with_mut(|stage| {
-            // SAFETY: the cell had no other owner, and an operation that was never in a queue has started no attempt,
-            // so nothing in the body is pinned yet.
-            std::mem::replace(unsafe { &mut *stage }, Stage::Taken)
-        });
-        match stage {
-            Stage::Live { body, .. } => Some(body.into_source()),
-            Stage::Over(_) | Stage::Taken => None,
+            Stage::Live { body, .. } => Taken::Source(body.into_source()),
+            Stage::Over(outcome) => Taken::Outcome(outcome),
+            Stage::Taken => Taken::Nothing,
         }
     }
 }

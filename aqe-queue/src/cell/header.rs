@@ -27,12 +27,18 @@ pub(super) const WAITER: u32 = 1 << 3;
 pub(super) const SIGNAL: u32 = 1 << 4;
 /// The attempt is over its time.
 pub(super) const TIMEOUT: u32 = 1 << 5;
+/// The receiver is gone.
+pub(super) const ABANDONED: u32 = 1 << 6;
 /// Three bits: why the operation is to end, or 0.
 pub(super) const STOP_SHIFT: u32 = 8;
 pub(super) const STOP: u32 = 7 << STOP_SHIFT;
 
 /// The part of an operation that everybody may read.
 pub(crate) struct Header {
+    /// See `Counted`.
+    pub(super) references: AtomicU32,
+    /// Where it lies in its block, in bytes.
+    pub(super) offset: u32,
     /// Phase and flags, see the constants. Every change is a read-modify-write with acquire and release: what its
     /// maker wrote to the stage before is seen by whoever wins the next phase.
     pub(super) state: AtomicU32,
@@ -79,8 +85,11 @@ const NO_SLOT: u32 = u32::MAX;
 const TAKEN: u8 = 1 << 7;
 
 impl Header {
-    pub(super) fn new(level: u8, traits: Traits, on_drop: OnDrop) -> Self {
+    /// With one reference.
+    pub(super) fn new(offset: u32, level: u8, traits: Traits, on_drop: OnDrop) -> Self {
         Self {
+            references: AtomicU32::new(1),
+            offset,
             state: AtomicU32::new(QUEUED),
             attempts: AtomicU32::new(0),
             id: AtomicU64::new(0),

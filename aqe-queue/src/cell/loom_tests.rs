@@ -71,7 +71,7 @@ fn cell<T: Send + 'static>(
         None,
         0,
         OnDrop::Detach,
-        Arc::clone(&yard),
+        &Nursery::new(Arc::clone(&yard)),
     );
     (fresh.op(), fresh.into_receiver(), yard)
 }
@@ -116,11 +116,15 @@ fn loom_receiver_gets_the_outcome_or_a_wake() {
     });
 }
 
-/// A handle that is dropped takes its waker with it, or leaves it to the publisher, who is using it.
+/// A handle that is dropped takes its waker and the outcome with it, or leaves them to the publisher.
 #[test]
 fn loom_receiver_can_go_at_any_moment() {
     loom::model(|| {
-        let (op, mut receiver, _yard) = cell(async { Ok(Box::new(7)) });
+        let held = Arc::new(());
+        let value = Arc::clone(&held);
+        let (op, mut receiver, yard) = cell(async { Ok(value) });
+        // Somebody else, such as the timers, keeps the operation.
+        let kept = op.clone();
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&count));
         let polled = receiver.poll(&mut Context::from_waker(&waker));
@@ -130,6 +134,9 @@ fn loom_receiver_can_go_at_any_moment() {
         drop(receiver);
         worker.join().unwrap();
         assert_eq!(Arc::strong_count(&count), 1, "the waker was leaked");
+        assert_eq!(Arc::strong_count(&held), 1, "the outcome was kept");
+        drop(kept);
+        assert_eq!(Arc::strong_count(&yard), 1, "the memory was leaked");
     });
 }
 
@@ -187,7 +194,7 @@ fn loom_one_of_worker_and_cancellations_wins() {
             Ok(())
         });
         let cancels = [CancelReason::Asked, CancelReason::Cleared].map(|reason| {
-            let op = Arc::clone(&op);
+            let op = op.clone();
             thread::spawn(move || stop(&op, Stop::Cancel(reason), true))
         });
         let claimed = Owned::claim(op);
@@ -214,17 +221,17 @@ fn loom_one_of_worker_and_cancellations_wins() {
 fn loom_parking_operation_hears_that_it_is_to_end() {
     loom::model(|| {
         let (op, _receiver, yard) = cell::<()>(std::future::pending());
-        let (owned, _) = Owned::claim(Arc::clone(&op)).unwrap().poll(
+        let (owned, _) = Owned::claim(op.clone()).unwrap().poll(
             true,
             &DEFAULTS,
             &mut fastrand::Rng::with_seed(1),
         );
         let cancel = {
-            let op = Arc::clone(&op);
+            let op = op.clone();
             thread::spawn(move || stop(&op, Stop::Cancel(CancelReason::Asked), false))
         };
         let late = {
-            let (op, yard) = (Arc::clone(&op), Arc::clone(&yard));
+            let (op, yard) = (op.clone(), Arc::clone(&yard));
             thread::spawn(move || {
                 if mark_over_time(&op) {
                     yard.schedule(op);

@@ -70,7 +70,7 @@ fn cell<T: Send + 'static, F: Future<Output = Result<T, ()>> + Send + 'static>(
         None,
         0,
         OnDrop::Detach,
-        Arc::clone(&yard),
+        &Nursery::new(Arc::clone(&yard)),
     );
     (fresh.op(), fresh.into_receiver(), yard)
 }
@@ -108,13 +108,13 @@ fn outcome_is_given_once_and_the_last_waker_is_woken() {
 #[test]
 fn run_right_is_exclusive() {
     let (op, _receiver, yard) = cell(|_| std::future::pending::<Result<(), ()>>());
-    let owned = Owned::claim(Arc::clone(&op)).unwrap();
-    assert!(Owned::claim(Arc::clone(&op)).is_none());
-    assert!(Owned::resume(Arc::clone(&op)).is_none());
+    let owned = Owned::claim(op.clone()).unwrap();
+    assert!(Owned::claim(op.clone()).is_none());
+    assert!(Owned::resume(op.clone()).is_none());
     assert!(seize(&op).is_none());
     let (owned, _) = poll(owned, true);
     assert!(owned.park().is_none());
-    assert!(Owned::claim(Arc::clone(&op)).is_none());
+    assert!(Owned::claim(op.clone()).is_none());
     // Asked to end while it waits to be woken: it is scheduled, and whoever resumes it sees why.
     assert!(stop(&op, Stop::Deadline, false));
     assert!(!stop(&op, Stop::Deadline, false));

@@ -5,7 +5,6 @@
 //! slot like any other, counted like any other, and handed to a worker when it turns out that it has to wait. One slot
 //! serves for all of them, since they run one after the other; they are accounted for together.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Shared, clock};
@@ -67,11 +66,11 @@ impl Shared {
             if local.gone {
                 continue;
             }
-            let item = Arc::clone(owned.op());
+            let item = owned.op().clone();
             let slot = local.slots.insert(Slot { item, since, due });
             owned.header().set_home(index, slot);
             let early = self.alarm.lower(due);
-            let abort = local.aborting.then(|| Arc::clone(owned.op()));
+            let abort = local.aborting.then(|| owned.op().clone());
             // From here on whoever wakes the operation may poll it.
             let waker = owned.park().and_then(|op| {
                 local.ready.push_back(op);

@@ -1,12 +1,12 @@
 //! How operations end: of themselves, by cancellation, with the queue, or with a worker.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::{Core, Shared, clock};
 use crate::body::Ending;
-use crate::cell::{self, Home, OpRef, Owned, Run, Stop, Waited};
+use crate::cell::{self, Home, Nursery, OpRef, Owned, Stop, Waited};
 use crate::context::CancelSignal;
 use crate::dead_letters::DeadLetters;
 use crate::error::CancelReason;
@@ -82,7 +82,7 @@ impl Shared {
 
     fn finish_leftovers(&self, leftovers: Leftovers, now: Instant) {
         for id in leftovers.signals {
-            self.end_signal(id, true);
+            self.end_attempts_signal(id, true);
         }
         let mut done: Vec<Done> = leftovers
             .stopped
@@ -328,16 +328,27 @@ impl Leftovers {
 /// One per handle of the queue, so that handles on different threads do not fight for one reference count.
 pub(crate) struct Link {
     pub(crate) shared: Arc<Shared>,
+    /// Where the operations of this handle lie.
+    pub(crate) nursery: Nursery<Shared>,
 }
 
-impl Home for Link {
+impl Link {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            nursery: Nursery::new(Arc::clone(&shared)),
+            shared,
+        }
+    }
+}
+
+impl Home for Shared {
     fn schedule(&self, op: OpRef) {
-        let seat = &self.shared.seats[op.header().seat()];
+        let seat = &self.seats[op.header().seat()];
         let waker = {
             let mut local = seat.local.lock();
             if local.gone {
                 drop(local);
-                return self.shared.end_orphan(op);
+                return self.end_orphan(op);
             }
             local.ready.push_back(op);
             local.unpark()
@@ -348,7 +359,7 @@ impl Home for Link {
     }
 
     fn withdrawn(&self, op: Owned, from: Waited, ending: Ending) {
-        let shared = &*self.shared;
+        let shared = self;
         shared.publishing.fetch_add(1, Ordering::AcqRel);
         shared.with_core(|core| {
             let header = op.header();
@@ -371,17 +382,16 @@ impl Home for Link {
     }
 
     fn set_level(&self, op: &OpRef, level: u8) -> bool {
-        self.shared
-            .with_core(|core| self.shared.relocate(core, op, level))
+        self.with_core(|core| self.relocate(core, op, level))
     }
 
     fn levels(&self) -> u8 {
-        self.shared.config.priority_levels
+        self.config.priority_levels
     }
 
     fn signal(&self, op: &OpRef) -> CancelSignal {
         let header = op.header();
-        let mut signals = self.shared.signals.lock();
+        let mut signals = self.signals.lock();
         // Under the lock: whoever ends the attempt and finds the mark waits for the signal to be in the table.
         if !header.keep_signal() {
             return CancelSignal::fired();
@@ -393,20 +403,20 @@ impl Home for Link {
     }
 
     fn is_stopping(&self) -> bool {
-        self.shared.stopping.load(Ordering::Acquire)
+        self.stopping.load(Ordering::Acquire)
     }
 
     fn end_signal(&self, id: u64, fire: bool) {
-        self.shared.end_signal(id, fire);
+        self.end_attempts_signal(id, fire);
     }
 
     fn dead_letters(&self) -> Option<&dyn DeadLetters> {
-        self.shared.dead_letters.as_deref()
+        self.dead_letters.as_deref()
     }
 }
 
 impl Shared {
-    fn end_signal(&self, id: u64, fire: bool) {
+    fn end_attempts_signal(&self, id: u64, fire: bool) {
         let signal = self.signals.lock().remove(&id);
         if let Some(signal) = signal
             && fire
@@ -419,7 +429,6 @@ impl Shared {
 /// What the state machine needs to know of an operation.
 impl Waiting for OpRef {
     type Claimed = Owned;
-    type Weak = Weak<dyn Run>;
 
     fn claim(self) -> Option<Owned> {
         Owned::claim(self)
@@ -477,15 +486,7 @@ impl Waiting for OpRef {
         self.header().has_deadline()
     }
 
-    fn downgrade(&self) -> Self::Weak {
-        Arc::downgrade(self)
-    }
-
-    fn upgrade(weak: &Self::Weak) -> Option<Self> {
-        weak.upgrade()
-    }
-
-    fn is_gone(weak: &Self::Weak) -> bool {
-        weak.strong_count() == 0
+    fn is_over(&self) -> bool {
+        self.header().is_done()
     }
 }

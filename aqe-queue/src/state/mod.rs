@@ -63,7 +63,6 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 /// Something that waits and can be taken, unless a cancellation takes it first.
 pub(crate) trait Waiting: Sized {
     type Claimed;
-    type Weak;
 
     /// Takes it out of a level.
     fn claim(self) -> Option<Self::Claimed>;
@@ -106,14 +105,8 @@ pub(crate) trait Waiting: Sized {
     /// Whether it has a deadline, that is, an entry among the timers.
     fn has_deadline(&self) -> bool;
 
-    /// Returns a reference that does not keep it.
-    fn downgrade(&self) -> Self::Weak;
-
-    /// Returns it if it is still there.
-    fn upgrade(weak: &Self::Weak) -> Option<Self>;
-
-    /// Whether nobody has it any more.
-    fn is_gone(weak: &Self::Weak) -> bool;
+    /// Whether it has ended.
+    fn is_over(&self) -> bool;
 }
 
 /// Why an operation is not admitted.
@@ -341,9 +334,12 @@ impl<T: Waiting> State<T> {
     }
 
     /// Has `item` come back from [`tick`](Self::tick) at `deadline`, unless it is over by then.
-    pub(crate) fn set_deadline(&mut self, item: &T, deadline: Instant) {
+    pub(crate) fn set_deadline(&mut self, item: &T, deadline: Instant)
+    where
+        T: Clone,
+    {
         let due = self.epoch.tick(deadline);
-        self.timers.insert(due, Due::Deadline(item.downgrade()));
+        self.timers.insert(due, Due::Deadline(item.clone()));
     }
 
     /// Whether [`take`](Self::take) would take anything, cancelled operations aside.
@@ -602,7 +598,7 @@ impl<T: Waiting> State<T> {
                     }
                 }
                 Due::Deadline(item) => {
-                    if let Some(item) = T::upgrade(&item) {
+                    if !item.is_over() {
                         expired(item);
                     }
                 }

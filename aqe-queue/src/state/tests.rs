@@ -1,7 +1,7 @@
 //! The state machine with the time by hand, and against a simple reference.
 
 use std::cell::Cell;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -64,7 +64,6 @@ impl Item {
 
 impl Waiting for Item {
     type Claimed = Self;
-    type Weak = (usize, bool, Weak<Cell<Phase>>);
 
     fn claim(self) -> Option<Self> {
         (self.phase.get() == Phase::Queued).then(|| {
@@ -129,22 +128,9 @@ impl Waiting for Item {
         false
     }
 
-    fn downgrade(&self) -> Self::Weak {
-        (self.number, self.keyed, Rc::downgrade(&self.phase))
-    }
-
-    fn upgrade((number, keyed, phase): &Self::Weak) -> Option<Self> {
-        Some(Self {
-            number: *number,
-            keyed: *keyed,
-            phase: phase.upgrade()?,
-            level: Rc::default(),
-            place: Rc::default(),
-        })
-    }
-
-    fn is_gone((_, _, phase): &Self::Weak) -> bool {
-        phase.strong_count() == 0
+    fn is_over(&self) -> bool {
+        // Nobody but the timers has it any more.
+        Rc::strong_count(&self.phase) == 1
     }
 }
 

@@ -7,7 +7,8 @@ use super::{Tick, Waiting};
 
 /// A heap by time. What is cancelled stays in it as a dead entry until its time comes or too many are dead.
 ///
-/// A deadline holds its operation weakly: the heap must not keep the results of operations that met theirs.
+/// An operation that met its deadline is kept by the dead entry that it leaves, so there may not be more dead entries
+/// than others, but for a few.
 pub(super) struct Timers<T: Waiting> {
     heap: BinaryHeap<Timer<T>>,
     /// Orders entries of the same time as they came.
@@ -20,7 +21,7 @@ pub(super) enum Due<T: Waiting> {
     /// An operation goes back to a level.
     Retry(T),
     /// An operation is over its time as a whole.
-    Deadline(T::Weak),
+    Deadline(T),
 }
 
 struct Timer<T: Waiting> {
@@ -100,7 +101,7 @@ impl<T: Waiting> Timer<T> {
     fn is_dead(&self) -> bool {
         match &self.what {
             Due::Retry(item) => !item.is_waiting(),
-            Due::Deadline(item) => T::is_gone(item),
+            Due::Deadline(item) => item.is_over(),
         }
     }
 }
