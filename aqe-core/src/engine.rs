@@ -8,7 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aqe_queue::{AsyncOperationQueue, DrainReport, QueueConfig, QueueObserver, Registry};
+use aqe_queue::{
+    AsyncOperationQueue, DrainReport, Lanes, Placement, QueueConfig, QueueObserver, Registry,
+};
 
 use crate::{Config, Error};
 
@@ -64,6 +66,36 @@ impl Engine {
     #[must_use]
     pub fn queue(&self) -> &AsyncOperationQueue {
         &self.inner.queue
+    }
+
+    /// Makes lanes, without any yet, that place operations as `execution.loadBalancing` says. Each lane that is added is a
+    /// queue of the program's own making: one for each device, say.
+    ///
+    /// They belong to the program, which [drains](Lanes::drain_within) them: [`shutdown`](Self::shutdown) does not know of
+    /// them.
+    ///
+    /// ```
+    /// use aqe_core::queue::{AsyncOperationQueue, QueueConfig};
+    /// use aqe_core::{Config, Engine};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::parse("execution:\n  loadBalancing: least-loaded\n", "qe.config.yaml")?;
+    /// let engine = Engine::new(config)?;
+    /// let lanes = engine.lanes();
+    /// for device in ["phone", "tablet"] {
+    ///     let settings = QueueConfig::from(engine.config()).max_concurrent(1);
+    ///     lanes.add(device, AsyncOperationQueue::new(settings)?)?;
+    /// }
+    /// let test = lanes.submit(|lane| {
+    ///     let device = lane.name().to_owned();
+    ///     lane.queue().future(async move { Ok::<_, ()>(format!("passed on the {device}")) })
+    /// })?;
+    /// assert!(test.await?.await.is_ok_and(|verdict| verdict.starts_with("passed on the ")));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn lanes(&self) -> Lanes {
+        Lanes::new(Placement::from(self.inner.config.execution.load_balancing))
     }
 
     /// Ends in good order: accepts nothing more, lets everything that was accepted run to its end, retries included,
@@ -126,6 +158,7 @@ pub struct EngineBuilder {
     /// Applied in order to what the configuration says.
     adjustments: Vec<Adjustment>,
     workers: Option<usize>,
+    threads: Option<usize>,
 }
 
 type Adjustment = Box<dyn FnOnce(QueueConfig) -> QueueConfig + Send>;
@@ -165,14 +198,23 @@ impl EngineBuilder {
         self
     }
 
+    /// Gives the queue so many threads of its own, 1–64, as [`QueueBuilder::threads`](aqe_queue::QueueBuilder::threads)
+    /// does. Unless the configuration says `execution.affinity: false` each is bound to one of the CPUs on which this
+    /// process may run. One that the system does not let be bound runs all the same, and says so:
+    /// [`QueueStatus::not_pinned`](aqe_queue::QueueStatus::not_pinned), and an event.
+    pub const fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
     /// Builds the engine and spawns the tasks of its components on the current tokio runtime, which must have its time
     /// enabled. Everything is checked here, once.
     ///
     /// # Errors
     ///
-    /// [`Error::Queue`] if a setting of the queue cannot work or there is no runtime. Nothing has been spawned then.
+    /// [`Error::Queue`] if a setting of the queue cannot work, there is no runtime, or the system starts no thread. Nothing has been spawned then.
     pub fn build(self) -> Result<Engine, Error> {
-        let settings = QueueConfig::from(&self.config.queue);
+        let settings = QueueConfig::from(&self.config);
         let settings = self
             .adjustments
             .into_iter()
@@ -183,6 +225,12 @@ impl EngineBuilder {
         }
         if let Some(workers) = self.workers {
             queue = queue.workers(workers);
+        }
+        if let Some(threads) = self.threads {
+            queue = queue.threads(threads);
+            if self.config.execution.affinity {
+                queue = queue.pin_available();
+            }
         }
         Ok(Engine {
             inner: Arc::new(Inner {
@@ -201,6 +249,7 @@ impl fmt::Debug for EngineBuilder {
             .field("registry", &self.registry)
             .field("adjustments", &self.adjustments.len())
             .field("workers", &self.workers)
+            .field("threads", &self.threads)
             .finish()
     }
 }

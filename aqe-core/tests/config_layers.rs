@@ -427,7 +427,12 @@ fn keys_without_a_component_say_so() {
     for entry in loaded.entries() {
         let has_queue = cfg!(feature = "queue");
         let path = entry.key.path();
-        let in_effect = path.starts_with("queue.") && has_queue || path.starts_with("run.");
+        let is_queues = path.starts_with("queue.")
+            || matches!(
+                path,
+                "execution.scheduling" | "execution.affinity" | "execution.loadBalancing"
+            );
+        let in_effect = is_queues && has_queue || path.starts_with("run.");
         assert_eq!(
             entry.effect == Effect::InEffect,
             in_effect,

@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aqe_core::queue::{
-    CancelReason, ConfigError as QueueConfigError, EndedAs, OperationId, QueueConfig,
+    AsyncOperationQueue, CancelReason, ConfigError as QueueConfigError, EndedAs, OperationId,
+    Placement, QueueConfig,
 };
 use aqe_core::{
-    Config, Engine, Error, HandlerError, Loader, Operation, OperationError, Priority,
-    QueueObserver, Registry, SubmitError,
+    Config, Engine, EngineBuilder, Error, HandlerError, Loader, Operation, OperationError,
+    Priority, QueueObserver, Registry, SubmitError,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -439,4 +440,128 @@ fn a_multi_threaded_runtime_runs_operations_side_by_side() {
         sum
     });
     assert_eq!(sum, 3);
+}
+
+/// An engine that works as this section `execution` says, one operation at a time unless it says otherwise.
+fn executing(execution: &str) -> EngineBuilder {
+    let text = format!("queue: {{maxConcurrent: 1}}\nexecution: {{{execution}}}\n");
+    Engine::builder().config(Config::parse(text, "qe.config.yaml").unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn scheduling_of_the_file_decides_who_is_next() {
+    for (scheduling, expected) in [
+        ("fifo", ["low", "high", "critical"]),
+        ("priority", ["critical", "high", "low"]),
+        ("adaptive", ["critical", "high", "low"]),
+    ] {
+        let engine = executing(&format!("scheduling: {scheduling}"));
+        let engine = engine.build().unwrap();
+        engine.queue().pause();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        for (name, priority) in [
+            ("low", Priority::Low),
+            ("high", Priority::High),
+            ("critical", Priority::Critical),
+        ] {
+            let order = Arc::clone(&order);
+            let operation = engine.queue().future(async move {
+                order.lock().unwrap().push(name);
+                Ok::<_, Infallible>(())
+            });
+            let operation = operation.priority(priority).submit();
+            operation.await.unwrap().detach();
+        }
+        engine.shutdown(GRACE).await;
+        assert_eq!(*order.lock().unwrap(), expected, "{scheduling}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_limit_of_the_file_comes_down_when_operations_fail() {
+    for (scheduling, is_adaptive) in [("adaptive", true), ("priority", false)] {
+        let engine = executing(&format!("scheduling: {scheduling}"));
+        let engine = engine.queue(|queue| queue.max_concurrent(40));
+        let engine = engine.build().unwrap();
+        // It begins at the maximum, whoever has set that.
+        assert_eq!(engine.queue().status().max_concurrent, 40);
+        for _ in 0..2_000 {
+            let fails = engine.queue().future(async {
+                sleep(SECOND / 100).await;
+                Err::<(), _>("no")
+            });
+            fails.submit().await.unwrap().detach();
+        }
+        engine.queue().idle().await;
+        let limit = engine.queue().status().max_concurrent;
+        assert_eq!(limit < 40, is_adaptive, "{scheduling}: {limit}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn affinity_of_the_file_binds_the_engines_threads() {
+    fn allowed() -> String {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let mut lines = status.lines();
+        let list = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        list.unwrap().trim().to_owned()
+    }
+    let everywhere = allowed();
+    for (affinity, is_bound) in [
+        ("affinity: true", true),
+        ("", true),
+        ("affinity: false", false),
+    ] {
+        let engine = executing(affinity).threads(1).build().unwrap();
+        let name = async { std::thread::current().name().map(str::to_owned) };
+        let name = engine.queue().run(name).await.unwrap();
+        assert_eq!(name.as_deref(), Some("aqe-queue-0"));
+        let cpus = engine.queue().run(async { allowed() }).await.unwrap();
+        let first: String = everywhere
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
+        // A system that refuses says so, and the thread runs where it likes.
+        let is_refused = engine.queue().status().not_pinned == 1;
+        let expected = if is_bound && !is_refused {
+            first
+        } else {
+            everywhere.clone()
+        };
+        assert_eq!(cpus, expected, "{affinity}");
+        assert!(is_bound || !is_refused);
+        engine.shutdown(GRACE).await;
+    }
+    // Threads that the engine did not start are not its own to bind.
+    let engine = executing("affinity: true").build().unwrap();
+    let cpus = engine.queue().run(async { allowed() }).await.unwrap();
+    assert_eq!(cpus, everywhere);
+}
+
+#[tokio::test(start_paused = true)]
+async fn load_balancing_of_the_file_places_operations_on_lanes() {
+    // One lane is wide and the other narrow, and nothing ends.
+    for (balancing, wide) in [("round-robin", 50..=50), ("least-loaded", 88..=92)] {
+        let engine = executing(&format!("loadBalancing: {balancing}"));
+        let engine = engine.build().unwrap();
+        let lanes = engine.lanes();
+        for (name, slots) in [("wide", 9), ("narrow", 1)] {
+            let config = QueueConfig::from(engine.config()).max_concurrent(slots);
+            let queue = AsyncOperationQueue::new(config).unwrap();
+            lanes.add(name, queue).unwrap();
+        }
+        lanes.pause();
+        for _ in 0..100 {
+            let submitted =
+                lanes.submit(|lane| lane.queue().future(pending::<Result<(), Infallible>>()));
+            let handle = submitted.unwrap().await.unwrap();
+            handle.detach();
+        }
+        let pending = lanes.status().lanes[0].queue.pending;
+        assert!(wide.contains(&pending), "{balancing}: {pending}");
+        lanes.clear();
+    }
+    let engine = executing("loadBalancing: random").build().unwrap();
+    assert_eq!(engine.lanes().placement(), Placement::Random);
 }

@@ -196,6 +196,8 @@ pub(crate) struct Overrides<E> {
 /// What few operations ask for.
 pub(crate) struct Rare<E> {
     pub(crate) key: Option<Arc<str>>,
+    /// The number of its kind, if that has a batch handler.
+    pub(crate) kind: Option<u32>,
     pub(crate) retry_after: Option<RetryAfter<E>>,
     /// The attempts so far, if the queue has a sink for dead letters.
     pub(crate) history: History,
@@ -205,6 +207,7 @@ impl<E> Default for Rare<E> {
     fn default() -> Self {
         Self {
             key: None,
+            kind: None,
             retry_after: None,
             history: History::default(),
         }
@@ -224,6 +227,10 @@ impl<E> Overrides<E> {
 
     pub(crate) fn key(&self) -> Option<&Arc<str>> {
         self.rare.as_ref()?.key.as_ref()
+    }
+
+    pub(crate) fn kind(&self) -> Option<u32> {
+        self.rare.as_ref()?.kind
     }
 }
 

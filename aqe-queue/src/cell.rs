@@ -42,6 +42,7 @@ use crate::context::{AttemptContext, CancelSignal};
 use crate::dead_letters::{DeadLetters, Failure, History};
 use crate::handle::OperationId;
 use crate::retry::RetryPolicy;
+use crate::shared::Shared;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::Ordering;
 
@@ -66,6 +67,10 @@ pub(crate) trait Home: Send + Sync + 'static {
     fn end_signal(&self, id: u64, fire: bool);
     /// Returns who is to be told of operations that failed for good.
     fn dead_letters(&self) -> Option<&dyn DeadLetters> {
+        None
+    }
+    /// Returns the queue itself, if it is one.
+    fn shared(&self) -> Option<&Shared> {
         None
     }
 }
@@ -232,11 +237,12 @@ impl Owned {
         unsafe { self.0.timeout(defaults) }
     }
 
-    /// Whether the operation was woken by its own poll and by nobody to end it. It is then taken as woken, for the caller
-    /// to poll it again.
+    /// Whether the operation was woken by its own poll, and by nobody to end it. It is then taken as woken, for the caller
+    /// to poll it again. Never in a call of a batch handler, which wakes itself to let others join it first.
     pub(crate) fn has_woken_itself(&self) -> bool {
         let state = self.header().state.load(Ordering::Acquire);
         state & PHASE == NOTIFIED
+            && !self.header().is_batched()
             && state & (STOP | TIMEOUT) == 0
             && self
                 .header()
@@ -829,14 +835,14 @@ impl fmt::Debug for Owned {
 }
 
 /// Runs user code whose panic has nobody to go to.
-fn swallow(act: impl FnOnce()) {
+pub(crate) fn swallow(act: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(act)) {
         drop(message_of(panic));
     }
 }
 
 /// Returns the text of a panic.
-fn message_of(panic: Box<dyn Any + Send>) -> Box<str> {
+pub(crate) fn message_of(panic: Box<dyn Any + Send>) -> Box<str> {
     let message = if let Some(text) = panic.downcast_ref::<&str>() {
         (*text).into()
     } else if let Some(text) = panic.downcast_ref::<String>() {

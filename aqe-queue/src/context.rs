@@ -28,6 +28,10 @@ impl AttemptContext {
         Self { op, attempt }
     }
 
+    pub(crate) const fn op(&self) -> &OpRef {
+        &self.op
+    }
+
     /// Returns the number of this attempt: 1 for the first.
     #[must_use]
     pub const fn attempt(&self) -> u32 {

@@ -73,6 +73,14 @@ pub enum Event {
         /// The new limit.
         max_concurrent: usize,
     },
+    /// The limit of concurrent operations has moved by itself: the queue's scheduling is
+    /// [`Adaptive`](crate::Scheduling::Adaptive). Told at most once in each of its [windows](crate::AdaptiveLimit::window).
+    LimitMoved {
+        /// The limit before.
+        from: usize,
+        /// The limit from now on.
+        to: usize,
+    },
     /// Waiting operations were cleared; each has its own `Ended` as well.
     Cleared {
         /// How many.
@@ -157,6 +165,8 @@ pub trait QueueObserver: Send + Sync + 'static {
     fn on_retrying(&self, _id: OperationId, _attempt: u32, _delay: Duration) {}
     /// An operation ended.
     fn on_ended(&self, _id: OperationId, _how: EndedAs, _attempts: u32) {}
+    /// The limit of concurrent operations has moved by itself; see [`Event::LimitMoved`].
+    fn on_limit_moved(&self, _from: usize, _to: usize) {}
     /// A threshold was exceeded.
     fn on_threshold(&self, _exceeded: Exceeded, _action: ThresholdAction) {}
     /// A poll of an operation kept its worker for too long; told once. See [`Event::Blocked`].
@@ -282,6 +292,7 @@ fn tell(observer: &dyn QueueObserver, event: &Event) {
         Event::TimedOut { id, attempt } => observer.on_timed_out(id, attempt),
         Event::Retrying { id, attempt, delay } => observer.on_retrying(id, attempt, delay),
         Event::Ended { id, how, attempts } => observer.on_ended(id, how, attempts),
+        Event::LimitMoved { from, to } => observer.on_limit_moved(from, to),
         Event::ThresholdExceeded { exceeded, action } => observer.on_threshold(exceeded, action),
         Event::Blocked { worker, id, lasted } => observer.on_blocked(worker, id, lasted),
         Event::NotPinned {

@@ -62,6 +62,7 @@
 //! | level | How urgent it is: 0 is the most urgent. [`Priority`] names the first five. A more urgent operation starts before a less urgent one; within a level the first in is the first out. |
 //! | ageing | After [`ageing`](QueueConfig::ageing), one start in [`AGEING_SHARE`](config::AGEING_SHARE) goes to the operation that has waited longest, so the wait of the lowest level is bounded. |
 //! | attempt | One run of an operation, counted from 1. `retry_attempts` are those *after* the first. A waiting retry holds no slot; when its delay is over it queues at the end of its level. |
+//! | call | What a [batch handler](batching) gets: several operations of one kind. It has one slot. |
 //! | slot | The right to run. There are `max_concurrent`; an attempt that times out is dropped *before* its slot is used again and before its handle says so. |
 //! | timeout | A [`Duration`](std::time::Duration) for each attempt, from the moment in which it first waits for something. |
 //! | deadline | An [`Instant`](std::time::Instant) for the operation as a whole, wherever it is. |
@@ -119,10 +120,12 @@
 //! # Modules
 //!
 //! - [`config`]: the settings and their defaults.
+//! - [`batching`]: handlers that get several operations in one call.
 //! - [`named`]: operations that have a name and can travel; their registry.
 //! - [`backend`]: where they wait when they may run in another process; the trait that a remote engine implements.
 //! - [`dead_letters`]: what failed for good, and how.
 //! - [`threshold`]: when there are too many failures, or too much memory is used.
+//! - [`lanes`]: several queues, and which of them gets an operation.
 //! - [`limit`]: the limit that finds itself.
 //! - [`events`]: what happens, as it happens. [`stats`]: how much of it.
 //! - `conformance` (feature `conformance`): the checks that every backend must pass.
@@ -143,6 +146,7 @@
 //! - At most 64 levels and 64 workers.
 
 pub mod backend;
+pub mod batching;
 mod body;
 mod budget;
 mod cell;
@@ -157,6 +161,7 @@ pub mod events;
 mod handle;
 mod histogram;
 mod keys;
+pub mod lanes;
 pub mod limit;
 pub mod named;
 mod operation;
@@ -178,6 +183,7 @@ pub mod threshold;
 mod unique;
 mod worker;
 
+pub use crate::batching::{BatchContext, BatchOptions};
 pub use crate::budget::RetryBudget;
 pub use crate::config::{ConfigError, QueueConfig};
 pub use crate::context::{AttemptContext, CancelSignal};
@@ -185,6 +191,7 @@ pub use crate::error::{CancelReason, OperationError, SubmitError};
 pub use crate::events::{EndedAs, Event, EventStream, Observed, QueueObserver};
 pub use crate::handle::{Canceller, Completion, OnDrop, OperationHandle, OperationId};
 pub use crate::keys::{KeyLimits, KeyRate};
+pub use crate::lanes::{Lane, Lanes, Placement};
 pub use crate::limit::AdaptiveLimit;
 pub use crate::named::{BoxFuture, HandlerError, Operation, Registry};
 pub use crate::operation::{Submission, Submit, Submitted};

@@ -15,6 +15,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::batching::{
+    BatchContext, BatchHandler, BatchOptions, BatchResults, Kind, KindFactory, Member,
+};
 use crate::body::Body;
 use crate::context::AttemptContext;
 
@@ -361,6 +364,8 @@ pub(crate) type ErasedHandler = Arc<
 #[derive(Clone, Default)]
 pub struct Registry {
     entries: BTreeMap<&'static str, Entry>,
+    /// Kinds with a batch handler. They are numbered from 0.
+    kinds: u32,
 }
 
 #[derive(Clone)]
@@ -368,6 +373,8 @@ struct Entry {
     /// A `Handler<O>`.
     typed: Arc<dyn Any + Send + Sync>,
     erased: ErasedHandler,
+    /// The number of the kind and what makes its part of a queue, if it has a batch handler.
+    batched: Option<(u32, KindFactory)>,
 }
 
 impl Registry {
@@ -388,13 +395,96 @@ impl Registry {
         F: Fn(Arc<O>, AttemptContext) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O::Output, HandlerError>> + Send + 'static,
     {
-        if self.entries.contains_key(O::NAME) {
-            return Err(RegisterError { name: O::NAME });
+        self.insert::<O>(
+            Arc::new(move |operation, cx| Box::pin(handler(operation, cx))),
+            None,
+        )
+    }
+
+    /// Sets a handler that gets several operations `O` in one call: see [`batching`](crate::batching), which says what
+    /// that means for each of them. It returns one result for each operation, in their order, or one error for all.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use aqe_queue::{AsyncOperationQueue, BatchContext, BatchOptions, Operation, QueueConfig, Registry};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Insert(u32);
+    ///
+    /// impl Operation for Insert {
+    ///     const NAME: &'static str = "insert/1";
+    ///     /// How many rows went in together.
+    ///     type Output = usize;
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut registry = Registry::new();
+    /// registry.register_batch(
+    ///     BatchOptions::default().max_size(100),
+    ///     |rows: Vec<Arc<Insert>>, _: BatchContext| async move {
+    ///         let together = rows.len();
+    ///         Ok(rows.iter().map(|_| Ok(together)).collect())
+    ///     },
+    /// )?;
+    /// let queue = AsyncOperationQueue::builder(QueueConfig::default()).registry(registry).build()?;
+    /// let mut handles = Vec::new();
+    /// for row in 0..3 {
+    ///     handles.push(queue.submit(Insert(row)).await?);
+    /// }
+    /// for handle in handles {
+    ///     assert_eq!(handle.await, Ok(3));
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] if the name has a handler already, or a call would have room for nothing.
+    pub fn register_batch<O, F, Fut>(
+        &mut self,
+        options: BatchOptions,
+        handler: F,
+    ) -> Result<&mut Self, RegisterError>
+    where
+        O: Operation,
+        F: Fn(Vec<Arc<O>>, BatchContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = BatchResults<O::Output>> + Send + 'static,
+    {
+        if options.max_size == Some(0) {
+            return Err(RegisterError {
+                name: O::NAME,
+                problem: "cannot have calls of no operations; leave `max_size` out, or let it be 1 or more",
+            });
         }
-        let typed: Handler<O> = Arc::new(move |operation, cx| Box::pin(handler(operation, cx)));
+        let kind = self.kinds;
+        let handler: BatchHandler<O> =
+            Arc::new(move |operations, cx| Box::pin(handler(operations, cx)));
+        let factory: KindFactory =
+            Arc::new(move |default| Kind::in_queue(kind, options, default, Arc::clone(&handler)));
+        self.insert::<O>(
+            Arc::new(move |operation, cx| Box::pin(Member::join(kind, operation, cx))),
+            Some((kind, factory)),
+        )?;
+        self.kinds += 1;
+        Ok(self)
+    }
+
+    fn insert<O: Operation>(
+        &mut self,
+        typed: Handler<O>,
+        batched: Option<(u32, KindFactory)>,
+    ) -> Result<&mut Self, RegisterError> {
+        if self.entries.contains_key(O::NAME) {
+            return Err(RegisterError {
+                name: O::NAME,
+                problem: "has a handler already",
+            });
+        }
         let entry = Entry {
             erased: erase::<O>(Arc::clone(&typed)),
             typed: Arc::new(typed),
+            batched,
         };
         self.entries.insert(O::NAME, entry);
         Ok(self)
@@ -412,6 +502,26 @@ impl Registry {
             .typed
             .downcast_ref::<Handler<O>>()
             .map(Arc::clone)
+    }
+
+    /// Returns the number of a kind that has a batch handler.
+    pub(crate) fn kind(&self, name: &str) -> Option<u32> {
+        if self.kinds == 0 {
+            return None;
+        }
+        let (kind, _) = self.entries.get(name)?.batched.as_ref()?;
+        Some(*kind)
+    }
+
+    /// Returns what makes the kinds with a batch handler, by their numbers.
+    pub(crate) fn kinds(&self) -> Vec<KindFactory> {
+        let batched = self.entries.values().filter_map(|it| it.batched.as_ref());
+        let mut kinds: Vec<_> = batched.collect();
+        kinds.sort_unstable_by_key(|(kind, _)| *kind);
+        kinds
+            .into_iter()
+            .map(|(_, factory)| Arc::clone(factory))
+            .collect()
     }
 
     pub(crate) fn erased(&self, name: &str) -> Option<ErasedHandler> {
@@ -438,11 +548,12 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// An operation's name has a handler already.
+/// A handler cannot be registered: its operation has one already, or its calls could hold nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("operation `{name}` has a handler already")]
+#[error("operation `{name}` {problem}")]
 pub struct RegisterError {
     name: &'static str,
+    problem: &'static str,
 }
 
 /// The body of a named operation that runs here.

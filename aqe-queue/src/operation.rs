@@ -59,6 +59,11 @@ impl<B: Body> Submission<B> {
         self.body.into_source()
     }
 
+    /// Whether it stands for bytes.
+    pub(crate) fn has_weight(&self) -> bool {
+        self.overrides.as_ref().is_some_and(|it| it.weight > 0)
+    }
+
     pub(crate) fn unknown(mut self, name: Cow<'static, str>, known: Vec<&'static str>) -> Self {
         self.unknown = Some(Box::new(Unknown { name, known }));
         self
@@ -66,6 +71,14 @@ impl<B: Body> Submission<B> {
 
     fn overrides(&mut self) -> &mut Overrides<B::Error> {
         self.overrides.get_or_insert_with(Box::default)
+    }
+
+    /// Says that the operation is of a kind that has a batch handler.
+    pub(crate) fn kind(mut self, kind: Option<u32>) -> Self {
+        if kind.is_some() {
+            self.overrides().rare().kind = kind;
+        }
+        self
     }
 
     /// Sets the urgency; [`Priority::Medium`] otherwise.
@@ -285,6 +298,7 @@ fn terms_of<E>(overrides: &Overrides<E>) -> Option<Box<Terms>> {
     let terms = Terms {
         deadline: overrides.deadline,
         key: overrides.key().cloned(),
+        kind: overrides.kind(),
         weight: overrides.weight,
     };
     (!terms.are_none()).then(|| Box::new(terms))
@@ -391,6 +405,7 @@ pub struct Submit<S: 'static, T: 'static, E: 'static> {
 
 enum SubmitState<S: 'static, T: 'static, E: 'static> {
     Refused(SubmitError<S>),
+    Queued(OperationHandle<T, E>),
     New(Pending<S, T, E>),
     Waiting(Pending<S, T, E>),
     Done,
@@ -403,6 +418,7 @@ impl<S: 'static, T: 'static, E: 'static> Future for Submit<S, T, E> {
         let this = self.get_mut();
         let pending = match std::mem::replace(&mut this.state, SubmitState::Done) {
             SubmitState::Refused(error) => return Poll::Ready(Err(error)),
+            SubmitState::Queued(handle) => return Poll::Ready(Ok(handle)),
             SubmitState::New(pending) => match pending.push() {
                 Ok(()) => return Poll::Ready(Ok(pending.into_handle())),
                 Err((refusal, op)) if pending.is_final(refusal) => {
@@ -425,6 +441,20 @@ impl<S: 'static, T: 'static, E: 'static> Future for Submit<S, T, E> {
             Ok(()) => Ok(pending.into_handle()),
             Err((refusal, op)) => Err(pending.refused(refusal, op)),
         })
+    }
+}
+
+impl<S: 'static, T: 'static, E: 'static> Submit<S, T, E> {
+    /// A submission that has been decided already.
+    pub(crate) fn decided(submitted: Submitted<S, T, E>) -> Self {
+        let state = match submitted {
+            Ok(handle) => SubmitState::Queued(handle),
+            Err(error) => SubmitState::Refused(error),
+        };
+        Self {
+            state,
+            ticket: None,
+        }
     }
 }
 

@@ -129,6 +129,16 @@ impl QueueBuilder {
         self
     }
 
+    /// [Binds](Self::pin) the threads to the CPUs on which this process may run, as its affinity mask says. Without
+    /// [`threads`](Self::threads) there will be one for each of them, but not more than 64.
+    pub fn pin_available(self) -> Self {
+        let mut cpus = threads::available();
+        if self.threads.is_none() {
+            cpus.truncate(MAX_WORKERS);
+        }
+        self.pin(cpus)
+    }
+
     /// Builds the queue and spawns its tasks on the current tokio runtime, which must have its time enabled.
     ///
     /// # Errors
@@ -303,23 +313,28 @@ impl AsyncOperationQueue {
     pub fn submit_shared<O: Operation>(&self, operation: Arc<O>) -> Submission<Named<O>> {
         let handler = self.registry().typed::<O>();
         let unknown = handler.is_none().then_some(O::NAME);
-        self.named(Named::new(operation, handler), unknown.map(Cow::Borrowed))
+        let body = Named::new(operation, handler);
+        let kind = self.registry().kind(O::NAME);
+        self.named(body, kind, unknown.map(Cow::Borrowed))
     }
 
     /// Prepares a named operation whose type is not known here, such as one that has come from elsewhere. As a value
     /// it is handed over as it is; as bytes it is decoded for its handler.
     pub fn submit_payload(&self, payload: Payload) -> Submission<Erased> {
         let handler = self.registry().erased(payload.name());
+        let kind = self.registry().kind(payload.name());
         let unknown = handler.is_none().then(|| payload.name().to_owned());
-        self.named(Erased::new(payload, handler), unknown.map(Cow::Owned))
+        let body = Erased::new(payload, handler);
+        self.named(body, kind, unknown.map(Cow::Owned))
     }
 
     fn named<B: Body<Error = HandlerError>>(
         &self,
         body: B,
+        kind: Option<u32>,
         unknown: Option<Cow<'static, str>>,
     ) -> Submission<B> {
-        let submission = Submission::new(Arc::clone(&self.link), body);
+        let submission = Submission::new(Arc::clone(&self.link), body).kind(kind);
         match unknown {
             None => submission,
             Some(name) => submission.unknown(name, self.registry().names().collect()),

@@ -6,8 +6,10 @@
 //! Locks, in the order in which they may nest: `core`, then the inbox or one seat's `local`. User code (bodies, drops,
 //! wakers, observers) never runs under any of them.
 
+mod calls;
 mod direct;
 mod endings;
+mod gauge;
 mod inbox;
 #[cfg(all(loom, test))]
 mod loom_tests;
@@ -25,8 +27,11 @@ use tokio::sync::Notify;
 
 pub(crate) use self::direct::Ran;
 pub(crate) use self::endings::Link;
+use self::gauge::Gauge;
+pub(crate) use self::gauge::Glance;
 use self::inbox::{Arrivals, Blocked, Door, Inbox};
 pub(crate) use self::inbox::{NO_TERMS, Room, Terms};
+use crate::batching::Batches;
 use crate::body::Ending;
 use crate::budget::Budget;
 use crate::cell::{Defaults, OpRef};
@@ -56,6 +61,7 @@ pub(crate) struct Shared {
     inbox: Inbox,
     /// Which levels are occupied. Written under `core`'s lock; read relaxed, as a hint to give work back.
     occupied: AtomicU64,
+    gauge: Gauge,
     /// Operations accounted for whose outcome is not visible yet. Raised before they are accounted for.
     publishing: AtomicUsize,
     /// Whether nothing was waiting or running when `core` was last released. Written under its lock.
@@ -72,6 +78,7 @@ pub(crate) struct Shared {
     pub(crate) defaults: Defaults,
     pub(crate) hooks: Hooks,
     pub(crate) registry: Registry,
+    pub(crate) batches: Batches,
     pub(crate) uniques: Uniques,
     pub(crate) dead_letters: Option<Arc<dyn DeadLetters>>,
     memory: Option<Memory>,
@@ -216,6 +223,7 @@ impl Shared {
         Self {
             inbox: Inbox::new(levels),
             occupied: AtomicU64::new(0),
+            gauge: Gauge::default(),
             publishing: AtomicUsize::new(0),
             may_be_quiet: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
@@ -230,6 +238,7 @@ impl Shared {
                 keeps_history: dead_letters.is_some(),
             },
             hooks: Hooks::new(observers, config.event_capacity),
+            batches: Batches::new(&registry, config.batch_size),
             registry,
             uniques: Uniques::default(),
             dead_letters,
@@ -303,6 +312,9 @@ impl Shared {
         let occupied = core.state.occupied();
         if self.occupied.load(Ordering::Relaxed) != occupied {
             self.occupied.store(occupied, Ordering::Relaxed);
+        }
+        if self.gauge.is_watched() {
+            self.gauge.set(core);
         }
         let quiet = core.state.is_idle();
         if self.may_be_quiet.load(Ordering::Relaxed) != quiet {

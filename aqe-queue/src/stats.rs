@@ -28,8 +28,11 @@ pub struct QueueStatus {
     pub held: usize,
     /// How long the longest-waiting pending operation has waited.
     pub oldest_wait: Option<Duration>,
-    /// Operations that hold a slot. Those that a worker has taken but not yet begun are included.
+    /// Operations that run. Those that a worker has taken but not yet begun are included.
     pub running: usize,
+    /// Those of the running operations that use another's slot: in each call of a
+    /// [batch handler](crate::Registry::register_batch) all but one.
+    pub sharing_a_slot: usize,
     /// Operations between two attempts.
     pub waiting_for_retry: usize,
     /// How many operations may run at once.

@@ -90,6 +90,29 @@ pub(crate) fn start(
     Ok(())
 }
 
+/// Returns the CPUs on which this process may run. Where the system does not tell, it is as many numbers from 0 as it is
+/// said to have: a thread that cannot be bound to one of them says so.
+pub(crate) fn available() -> Vec<usize> {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    affinity().unwrap_or_else(|| (0..count).collect())
+}
+
+#[cfg(target_os = "linux")]
+fn affinity() -> Option<Vec<usize>> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+
+    let set = sched_getaffinity(None).ok()?;
+    let cpus: Vec<_> = (0..CpuSet::MAX_CPU)
+        .filter(|cpu| set.is_set(*cpu))
+        .collect();
+    (!cpus.is_empty()).then_some(cpus)
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn affinity() -> Option<Vec<usize>> {
+    None
+}
+
 /// Binds the calling thread to one CPU.
 #[cfg(target_os = "linux")]
 fn pin(cpu: usize) -> Result<(), String> {

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aqe_queue::{
-    AdaptiveLimit, AsyncOperationQueue, Priority, QueueConfig, RetryPolicy, Scheduling,
+    AdaptiveLimit, AsyncOperationQueue, Event, Observed, Priority, QueueConfig, QueueObserver,
+    RetryPolicy, Scheduling,
 };
 use parking_lot::Mutex;
 use tokio::time::sleep;
@@ -156,4 +157,58 @@ async fn reserved_slots_stay_empty_for_what_is_urgent() {
         handle.await.unwrap();
     }
     queue.idle().await;
+}
+
+/// Remembers what it was told of the limit.
+#[derive(Default)]
+struct Limits(Mutex<Vec<(usize, usize)>>);
+
+impl QueueObserver for Limits {
+    fn on_limit_moved(&self, from: usize, to: usize) {
+        self.0.lock().push((from, to));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn moves_of_the_limit_are_told_one_after_the_other() {
+    let (from, window) = (6, 100 * MS);
+    let adaptive = AdaptiveLimit::default().start(from).window(window);
+    let config = QueueConfig::default()
+        .max_concurrent(50)
+        .scheduling(Scheduling::Adaptive(adaptive));
+    let told = Arc::new(Limits::default());
+    let builder = AsyncOperationQueue::builder(config);
+    let observer: Arc<dyn QueueObserver> = Arc::<Limits>::clone(&told);
+    let queue = builder.observer(observer).build().unwrap();
+    let mut events = queue.subscribe();
+    let mut moves = Vec::new();
+    let start = tokio::time::Instant::now();
+    for _ in 0..40 {
+        let wave = (0..100).map(|_| async {
+            sleep(10 * MS).await;
+            Ok::<_, ()>(())
+        });
+        let mut wave = queue.run_all(wave);
+        while wave.next().await.is_some() {}
+        while let Some(observed) = events.try_next() {
+            if let Observed::Event(Event::LimitMoved { from, to }) = observed {
+                moves.push((from, to));
+            }
+        }
+    }
+    assert!(!moves.is_empty());
+    let mut at = from;
+    for (from, to) in &moves {
+        assert_eq!(*from, at, "{moves:?}");
+        assert_ne!(from, to);
+        at = *to;
+    }
+    assert_eq!(queue.status().max_concurrent, at);
+    assert_eq!(*told.0.lock(), moves);
+    let windows = start.elapsed().as_nanos() / window.as_nanos();
+    assert!(moves.len() as u128 <= windows, "{moves:?} in {windows}");
+    // Only what moves by itself: a new maximum has an event of its own.
+    queue.resize(1).unwrap();
+    queue.resize(50).unwrap();
+    assert_eq!(told.0.lock().len(), moves.len());
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use aqe_queue::backend::{Backend, InProcess, Wire};
+use aqe_queue::lanes::Place;
 use aqe_queue::{
-    AsyncOperationQueue, AttemptContext, CancelSignal, Canceller, Completion, DrainReport, Event,
-    EventStream, OperationError, OperationHandle, QueueBuilder, QueueConfig, QueueStatus,
-    QueueWorker, Registry, StatusStream, SubmitError,
+    AsyncOperationQueue, AttemptContext, BatchContext, CancelSignal, Canceller, Completion,
+    DrainReport, Event, EventStream, Lane, Lanes, OperationError, OperationHandle, Placement,
+    QueueBuilder, QueueConfig, QueueStatus, QueueWorker, Registry, StatusStream, SubmitError,
 };
 
 fn send<T: Send>() {}
@@ -18,6 +19,10 @@ fn unpin<T: Unpin>() {}
 fn types_go_between_threads() {
     send_sync::<AsyncOperationQueue>();
     send_sync::<AttemptContext>();
+    send_sync::<BatchContext>();
+    send_sync::<Lane>();
+    send_sync::<Lanes>();
+    send_sync::<Place>();
     send_sync::<CancelSignal>();
     send_sync::<Canceller>();
     send_sync::<Completion<(), ()>>();
@@ -55,6 +60,11 @@ async fn futures_go_between_threads() {
     is_send(&queue.shutdown(Duration::ZERO));
     is_send(&queue.subscribe().next());
     is_send(&queue.watch(Duration::from_secs(1)).next());
+    let lanes = Lanes::new(Placement::Random);
+    is_send(&lanes.place());
+    is_send(&lanes.idle());
+    is_send(&lanes.drain_within(Duration::ZERO));
+    is_send(&lanes.shutdown(Duration::ZERO));
     is_send(&aqe_queue::backend::serve(
         &queue,
         std::sync::Arc::new(InProcess::default()),

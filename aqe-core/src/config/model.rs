@@ -147,11 +147,14 @@ pub struct ExecutionSettings {
     pub parallel: bool,
     /// Agents that run at the same time. Default 10.
     pub max_concurrent: NonZeroUsize,
-    /// How work is spread over workers. Default round-robin.
+    /// How work is spread over the lanes of an engine, which are what a program adds to `Engine::lanes`; an engine without
+    /// lanes has one queue, and nothing to choose. Default round-robin.
     pub load_balancing: LoadBalancing,
-    /// Whether workers are pinned to CPUs. Default `true`.
+    /// Whether the threads that an engine starts for its queue are pinned to CPUs. There are none unless the program asks
+    /// for them with `EngineBuilder::threads`: others are the program's own, and are left alone. Default `true`.
     pub affinity: bool,
-    /// Which operation runs next. Default adaptive.
+    /// Which operation of the queue runs next, and whether its limit is `queue.maxConcurrent` or follows what is measured
+    /// below that. Default adaptive.
     pub scheduling: Scheduling,
     /// Whether results of file operations are cached on disk. Default `false`.
     pub disk_cache: bool,
@@ -376,14 +379,14 @@ macro_rules! choice {
 }
 
 choice! {
-    /// How work is spread over workers.
+    /// How work is spread over lanes.
     LoadBalancing {
-        /// Each worker in turn.
+        /// Each lane in turn.
         #[default]
         RoundRobin = "round-robin",
-        /// The worker with the least to do.
+        /// The one of two lanes, drawn at random, that has less to do.
         LeastLoaded = "least-loaded",
-        /// Any worker.
+        /// Any lane.
         Random = "random",
     }
 }
@@ -391,7 +394,7 @@ choice! {
 choice! {
     /// Which operation runs next.
     Scheduling {
-        /// By priority, with a concurrency that follows measured latency.
+        /// By priority, with a limit that follows measured run times and failures, up to `queue.maxConcurrent`.
         #[default]
         Adaptive = "adaptive",
         /// In the order of submission.

@@ -191,7 +191,6 @@ const QUEUE: Effect = if cfg!(feature = "queue") {
 const BATCH: Effect = Effect::NotYet("there is no batch processor yet");
 const MEMORY: Effect = Effect::NotYet("there is no memory store yet");
 const MONITOR: Effect = Effect::NotYet("there is no monitor yet");
-const WORKERS: Effect = Effect::NotYet("the queue has no choice of workers yet");
 const AGENTS: Effect = Effect::NotYet("there are no agents yet");
 const FILES: Effect = Effect::NotYet("there are no file operations yet");
 const NETWORK: Effect = Effect::NotYet("nothing opens connections yet");
@@ -318,20 +317,20 @@ static KEYS: [Key; 46] = [
     key!(
         "execution.loadBalancing",
         execution.load_balancing,
-        WORKERS,
-        "how work is spread over workers"
+        QUEUE,
+        "how work is spread over the lanes of an engine"
     ),
     key!(
         "execution.affinity",
         execution.affinity,
-        WORKERS,
-        "whether workers are pinned to CPUs"
+        QUEUE,
+        "whether threads that an engine starts for its queue are pinned to CPUs"
     ),
     key!(
         "execution.scheduling",
         execution.scheduling,
-        WORKERS,
-        "which operation runs next"
+        QUEUE,
+        "which operation runs next, and whether the limit adapts itself"
     ),
     key!(
         "execution.diskCache",

@@ -1,8 +1,48 @@
-//! From section `queue` of the configuration to the settings of a queue.
+//! From the configuration to the settings of a queue, and of several side by side.
 
-use aqe_queue::{QueueConfig, RetryPolicy};
+use aqe_queue::{AdaptiveLimit, Placement, QueueConfig, RetryPolicy, Scheduling};
 
-use crate::config::QueueSettings;
+use crate::config::{self, Config, LoadBalancing, QueueSettings};
+
+/// What the whole configuration says about a queue: section `queue`, and `execution.scheduling`. An adaptive limit begins
+/// at its maximum, and comes down when run times or failures say so.
+///
+/// ```
+/// use aqe_core::queue::Scheduling;
+/// use aqe_core::{Config, QueueConfig};
+///
+/// let config = Config::parse("execution:\n  scheduling: fifo\n", "qe.config.yaml")?;
+/// assert_eq!(QueueConfig::from(&config).scheduling, Scheduling::Fifo);
+/// # Ok::<(), aqe_core::config::Problems>(())
+/// ```
+impl From<&Config> for QueueConfig {
+    fn from(config: &Config) -> Self {
+        Self::from(&config.queue).scheduling(config.execution.scheduling.into())
+    }
+}
+
+impl From<config::Scheduling> for Scheduling {
+    fn from(scheduling: config::Scheduling) -> Self {
+        match scheduling {
+            config::Scheduling::Fifo => Self::Fifo,
+            config::Scheduling::Priority => Self::Priority,
+            // Whatever the maximum is in the end: a program may change it after the file has had its say.
+            config::Scheduling::Adaptive => {
+                Self::Adaptive(AdaptiveLimit::default().start(usize::MAX))
+            }
+        }
+    }
+}
+
+impl From<LoadBalancing> for Placement {
+    fn from(balancing: LoadBalancing) -> Self {
+        match balancing {
+            LoadBalancing::RoundRobin => Self::RoundRobin,
+            LoadBalancing::LeastLoaded => Self::LeastLoaded,
+            LoadBalancing::Random => Self::Random,
+        }
+    }
+}
 
 /// Carries all six keys of the section over; what the file cannot say keeps the queue's own default. Every value that
 /// the file accepts is one that the queue accepts.
@@ -40,7 +80,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Config, Loader};
+    use crate::config::Loader;
 
     #[test]
     fn every_key_of_the_section_arrives() {
@@ -58,7 +98,36 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_of_the_file_are_the_defaults_of_the_queue() {
+    fn every_choice_of_the_file_arrives() {
+        for (text, scheduling, start) in [
+            ("fifo", Scheduling::Fifo, None),
+            ("priority", Scheduling::Priority, None),
+            (
+                "adaptive",
+                Scheduling::Adaptive(AdaptiveLimit::default().start(usize::MAX)),
+                Some(()),
+            ),
+        ] {
+            let loaded = Loader::new().flag("execution.scheduling", text).load();
+            let queue = QueueConfig::from(loaded.unwrap().config());
+            assert_eq!(queue.scheduling, scheduling);
+            assert_eq!(queue.validate(), Ok(()));
+            let is_default = QueueConfig::from(&Config::default()) == queue;
+            assert_eq!(is_default, start.is_some(), "{text}");
+        }
+        for (text, placement) in [
+            ("round-robin", Placement::RoundRobin),
+            ("least-loaded", Placement::LeastLoaded),
+            ("random", Placement::Random),
+        ] {
+            let loaded = Loader::new().flag("execution.loadBalancing", text).load();
+            let balancing = loaded.unwrap().config().execution.load_balancing;
+            assert_eq!(Placement::from(balancing), placement);
+        }
+    }
+
+    #[test]
+    fn the_defaults_of_the_section_are_the_defaults_of_the_queue() {
         assert_eq!(
             QueueConfig::from(&Config::default().queue),
             QueueConfig::default()

@@ -60,7 +60,12 @@ impl<S: 'static, T: 'static, E: 'static, H: Home> Fresh<S, T, E, H> {
         B: Body<Source = S, Value = T, Error = E>,
     {
         let traits = overrides.as_ref().map_or_else(Traits::default, |it| {
-            Traits::new(it.deadline.is_some(), it.key().is_some(), it.weight > 0)
+            Traits::new(
+                it.deadline.is_some(),
+                it.key().is_some(),
+                it.weight > 0,
+                it.kind().is_some(),
+            )
         });
         let place = nursery.place(level, Layout::new::<OpCell<B>>());
         let op = place.at.cast::<OpCell<B>>();

@@ -69,12 +69,20 @@ impl Traits {
     const KEY: u8 = 2;
     /// There is an entry in the queue's load.
     const WEIGHT: u8 = 4;
+    /// There is an entry in the queue's load, and the operation's kind has a batch handler.
+    const BATCHED: u8 = 8;
 
-    pub(crate) const fn new(has_deadline: bool, is_keyed: bool, has_weight: bool) -> Self {
+    pub(crate) const fn new(
+        has_deadline: bool,
+        is_keyed: bool,
+        has_weight: bool,
+        is_batched: bool,
+    ) -> Self {
         let deadline = if has_deadline { Self::DEADLINE } else { 0 };
         let key = if is_keyed { Self::KEY } else { 0 };
         let weight = if has_weight { Self::WEIGHT } else { 0 };
-        Self(deadline | key | weight)
+        let batched = if is_batched { Self::BATCHED } else { 0 };
+        Self(deadline | key | weight | batched)
     }
 }
 
@@ -127,12 +135,17 @@ impl Header {
         self.traits.0 & Traits::KEY != 0
     }
 
-    /// Returns the operation's number if it stands for bytes.
+    /// Returns the operation's number if the queue's load knows it: it stands for bytes, or its kind has a batch handler.
     pub(crate) fn weighted(&self) -> Option<u64> {
-        (self.traits.0 & Traits::WEIGHT != 0).then(|| self.id())
+        (self.traits.0 & (Traits::WEIGHT | Traits::BATCHED) != 0).then(|| self.id())
     }
 
-    /// Whether it needs nothing but a place in a level: it has no deadline, no key and no weight.
+    /// Whether it is of a kind that has a batch handler.
+    pub(crate) const fn is_batched(&self) -> bool {
+        self.traits.0 & Traits::BATCHED != 0
+    }
+
+    /// Whether it needs nothing but a place in a level: it has no deadline, no key, no weight and no batch handler.
     pub(crate) const fn is_plain(&self) -> bool {
         self.traits.0 == 0
     }

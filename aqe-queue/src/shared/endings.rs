@@ -39,7 +39,7 @@ impl Shared {
             budget.deposit(completed as u64);
         }
         let mut leftovers = Leftovers::default();
-        let (result, tripped) = self.with_core(|core| {
+        let (result, news) = self.with_core(|core| {
             let tick = self.epoch.tick(now);
             for done in done.iter() {
                 let Next::End(ending) = done.next else {
@@ -47,6 +47,10 @@ impl Shared {
                 };
                 let header = done.owned.header();
                 let ran = done.since.map_or(mean, |since| tick.saturating_sub(since));
+                if header.is_batched() {
+                    core.state.leave_call(header.id(), header.level());
+                    leftovers.left.push(header.id());
+                }
                 core.state
                     .settle(ending, header.level(), header.has_deadline(), ran);
                 if header.is_keyed() {
@@ -63,7 +67,7 @@ impl Shared {
             for retry in retries {
                 core.requeue(retry, now, &mut leftovers);
             }
-            (act(core), core.state.take_tripped())
+            (act(core), core.state.take_news())
         });
         for done in done.drain(..) {
             if let Next::End(ending) = done.next {
@@ -74,8 +78,8 @@ impl Shared {
         if !leftovers.is_empty() {
             self.finish_leftovers(leftovers, now);
         }
-        if let Some(tripped) = tripped {
-            self.trip(tripped);
+        if let Some(news) = news {
+            self.tell(news);
         }
         result
     }
@@ -83,6 +87,9 @@ impl Shared {
     fn finish_leftovers(&self, leftovers: Leftovers, now: Instant) {
         for id in leftovers.signals {
             self.end_attempts_signal(id, true);
+        }
+        for id in leftovers.left {
+            self.batches.ended(id);
         }
         let mut done: Vec<Done> = leftovers
             .stopped
@@ -300,6 +307,9 @@ impl Core {
         let (level, id) = (retry.owned.header().level(), retry.owned.header().id());
         match retry.owned.requeue(!delay.is_zero()) {
             Ok((op, had_signal)) => {
+                if op.header().is_batched() {
+                    self.state.leave_call(id, level);
+                }
                 if had_signal.0 {
                     leftovers.signals.push(id);
                 }
@@ -317,11 +327,13 @@ struct Leftovers {
     stopped: Vec<(Owned, Option<Tick>)>,
     /// Operations whose attempt's signal is to be fired.
     signals: Vec<u64>,
+    /// Operations of kinds with a batch handler that have ended.
+    left: Vec<u64>,
 }
 
 impl Leftovers {
     fn is_empty(&self) -> bool {
-        self.stopped.is_empty() && self.signals.is_empty()
+        self.stopped.is_empty() && self.signals.is_empty() && self.left.is_empty()
     }
 }
 
@@ -412,6 +424,10 @@ impl Home for Shared {
 
     fn dead_letters(&self) -> Option<&dyn DeadLetters> {
         self.dead_letters.as_deref()
+    }
+
+    fn shared(&self) -> Option<&Shared> {
+        Some(self)
     }
 }
 

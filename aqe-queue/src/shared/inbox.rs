@@ -47,6 +47,10 @@ impl Arrivals {
             levels: (0..levels).map(|_| Vec::new()).collect(),
         }
     }
+
+    pub(super) fn len(&self) -> usize {
+        self.levels.iter().map(Vec::len).sum()
+    }
 }
 
 impl Inbox {
@@ -112,6 +116,8 @@ pub(super) struct Blockee {
 pub(crate) struct Terms {
     pub(crate) deadline: Option<Instant>,
     pub(crate) key: Option<Arc<str>>,
+    /// The number of its kind, if that has a batch handler.
+    pub(crate) kind: Option<u32>,
     /// In bytes.
     pub(crate) weight: u64,
 }
@@ -120,12 +126,13 @@ pub(crate) struct Terms {
 pub(crate) static NO_TERMS: Terms = Terms {
     deadline: None,
     key: None,
+    kind: None,
     weight: 0,
 };
 
 impl Terms {
     pub(crate) const fn are_none(&self) -> bool {
-        self.deadline.is_none() && self.key.is_none() && self.weight == 0
+        self.deadline.is_none() && self.key.is_none() && self.kind.is_none() && self.weight == 0
     }
 }
 
@@ -284,7 +291,7 @@ impl Shared {
         may: impl FnOnce(&mut Core) -> Result<(), Refusal>,
     ) -> Result<(), (Refusal, OpRef)> {
         let since = self.epoch.tick(clock());
-        self.with_door(|core, door| {
+        let admitted = self.with_door(|core, door| {
             if let Err(refusal) = may(core) {
                 return Err((refusal, op));
             }
@@ -302,9 +309,18 @@ impl Shared {
             }
             let level = header.level();
             core.state.load(header.id(), terms.weight);
+            if let Some(kind) = terms.kind {
+                core.state.enter_kind(&op, kind);
+            }
             core.state.enqueue(op, level, since);
             Ok(())
-        })
+        });
+        if let Some(kind) = terms.kind
+            && admitted.is_ok()
+        {
+            self.batches.arrived(kind);
+        }
+        admitted
     }
 
     /// Reserves a place, or waits for one in the order of arrival. `ticket` is the caller's place in that order.
@@ -359,7 +375,6 @@ impl Shared {
     }
 
     /// Gives back a place that was reserved.
-    #[cfg(feature = "tower")]
     pub(crate) fn give_up_room(&self) {
         self.with_door(|core, _| core.state.unreserve(0));
     }

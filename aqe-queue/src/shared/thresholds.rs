@@ -1,14 +1,24 @@
-//! What happens when a threshold is exceeded.
+//! What happens when a threshold is exceeded, or the limit has moved.
 
 use super::Shared;
 use crate::error::CancelReason;
 use crate::events::Event;
-use crate::state::{Tick, Tripped};
+use crate::state::{News, Tick, Tripped};
 use crate::threshold::{Change, Exceeded, ThresholdAction};
 
 impl Shared {
+    /// Tells what the rules have done, and acts on it.
+    pub(super) fn tell(&self, News { tripped, moved }: News) {
+        if let Some((from, to)) = moved {
+            self.emit(Event::LimitMoved { from, to });
+        }
+        if let Some(tripped) = tripped {
+            self.trip(tripped);
+        }
+    }
+
     /// Tells of a threshold that was exceeded, and acts on it. The queue is paused already.
-    pub(super) fn trip(&self, tripped: Tripped) {
+    fn trip(&self, tripped: Tripped) {
         let Tripped {
             exceeded,
             action,

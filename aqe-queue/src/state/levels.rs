@@ -467,6 +467,22 @@ impl<T: Waiting> Levels<T> {
         Some(claimed)
     }
 
+    /// Takes an operation out of turn, unless a cancellation takes it first or it is in no level.
+    pub(super) fn take_out(&mut self, item: &T) -> Option<Taken<T::Claimed>> {
+        let level = item.level();
+        let entry = self.rings[usize::from(level)].remove(item)?;
+        let claimed = entry.item.claim()?;
+        self.count_out(level);
+        self.rings[usize::from(level)].sweep();
+        Some(Taken {
+            claimed,
+            level,
+            since: entry.since,
+            // It must not be given back: its call waits for it.
+            aged: true,
+        })
+    }
+
     /// Returns how many entries and holes there are.
     #[cfg(test)]
     pub(super) fn slots(&self) -> usize {

@@ -7,6 +7,7 @@
 //! Invariants: `running ≤ limit`, except right after the limit was lowered; what runs is never in a level; every
 //! operation admitted is in exactly one of waiting, running and ended, and the counters add up to it.
 
+mod calls;
 mod keyed;
 mod levels;
 mod load;
@@ -20,12 +21,13 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+use self::calls::Calls;
 use self::keyed::Keys;
 pub(crate) use self::levels::Taken;
 use self::levels::{Entry, Levels};
 use self::load::Load;
 use self::rules::Rules;
-pub(crate) use self::rules::Tripped;
+pub(crate) use self::rules::{News, Tripped};
 pub(crate) use self::slots::{Slot, Slots};
 use self::timers::{Due, Timers};
 use crate::body::Ending;
@@ -61,7 +63,7 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 }
 
 /// Something that waits and can be taken, unless a cancellation takes it first.
-pub(crate) trait Waiting: Sized {
+pub(crate) trait Waiting: Clone {
     type Claimed;
 
     /// Takes it out of a level.
@@ -126,7 +128,10 @@ pub(crate) struct State<T: Waiting> {
     /// Operations with a key. There is none until the first comes.
     keys: Option<Box<Keys<T>>>,
     key_limits: KeyLimits,
+    /// Operations of kinds with a batch handler. There is none until the first comes.
+    calls: Option<Box<Calls<T>>>,
     limit: usize,
+    /// Slots in use. Of the operations in one call only one has a slot: see [`calls`].
     running: usize,
     /// Operations between two attempts.
     delayed: usize,
@@ -158,6 +163,7 @@ impl<T: Waiting> State<T> {
             timers: Timers::new(),
             keys: None,
             key_limits: config.keys,
+            calls: None,
             limit: limit.unwrap_or(config.max_concurrent),
             rules,
             running: 0,
@@ -239,9 +245,7 @@ impl<T: Waiting> State<T> {
         weight: u64,
         now: Tick,
         mut out: impl FnMut(T::Claimed),
-    ) where
-        T: Clone,
-    {
+    ) {
         let Some(victims) = self.choose_victims(level, weight) else {
             return;
         };
@@ -268,10 +272,7 @@ impl<T: Waiting> State<T> {
         }
     }
 
-    fn choose_victims(&self, level: u8, weight: u64) -> Option<Vec<T>>
-    where
-        T: Clone,
-    {
+    fn choose_victims(&self, level: u8, weight: u64) -> Option<Vec<T>> {
         // More than one if retries, which are never refused, have filled the queue beyond its capacity.
         let count = (self.waiting() + 1).saturating_sub(self.capacity);
         let bytes = self.load.excess(weight);
@@ -306,10 +307,7 @@ impl<T: Waiting> State<T> {
     }
 
     /// Takes an operation out of its level, or from aside. `None` if a cancellation was first.
-    fn remove(&mut self, item: &T) -> Option<T::Claimed>
-    where
-        T: Clone,
-    {
+    fn remove(&mut self, item: &T) -> Option<T::Claimed> {
         match self.levels.remove(item) {
             Some(claimed) => claimed,
             None => self.remove_held(item),
@@ -334,10 +332,7 @@ impl<T: Waiting> State<T> {
     }
 
     /// Has `item` come back from [`tick`](Self::tick) at `deadline`, unless it is over by then.
-    pub(crate) fn set_deadline(&mut self, item: &T, deadline: Instant)
-    where
-        T: Clone,
-    {
+    pub(crate) fn set_deadline(&mut self, item: &T, deadline: Instant) {
         let due = self.epoch.tick(deadline);
         self.timers.insert(due, Due::Deadline(item.clone()));
     }
@@ -461,6 +456,7 @@ impl<T: Waiting> State<T> {
             rules.left(level, self.limit);
         }
         let keyed = item.is_keyed().then(|| item.number());
+        self.line_up(&item);
         self.levels.push_front(level, Entry { item, since });
         if let (Some(number), Some(keys)) = (keyed, &mut self.keys) {
             let released = keys.unstart(number, self.epoch.tick(now));
@@ -491,8 +487,8 @@ impl<T: Waiting> State<T> {
             if let Some(limit) = rules.limit(now)
                 && limit != self.limit
             {
+                rules.moved(self.limit, limit);
                 self.limit = limit;
-                rules.limited(limit);
             }
         }
     }
@@ -505,7 +501,11 @@ impl<T: Waiting> State<T> {
         }
         match item.waits() {
             Some(Waited::InLevel) => {
-                self.levels.relocate(item, level) || self.move_held(item, level)
+                let is_moved = self.levels.relocate(item, level) || self.move_held(item, level);
+                if is_moved {
+                    self.line_up(item);
+                }
+                is_moved
             }
             Some(Waited::BetweenAttempts) => {
                 item.set_level(level);
@@ -532,6 +532,7 @@ impl<T: Waiting> State<T> {
         }
         if delay.is_zero() {
             let since = self.return_time(now);
+            self.line_up(&item);
             self.levels.push_back(level, Entry { item, since });
         } else {
             self.delayed += 1;
@@ -594,6 +595,7 @@ impl<T: Waiting> State<T> {
                     if item.end_delay() {
                         self.delayed -= 1;
                         let (level, since) = (item.level(), self.return_time(now));
+                        self.line_up(&item);
                         self.levels.push_back(level, Entry { item, since });
                     }
                 }
@@ -668,13 +670,11 @@ impl<T: Waiting> State<T> {
         self.levels.drain(|_| false);
         self.timers = Timers::new();
         self.keys = None;
+        self.calls = None;
     }
 
     /// Searches what waits.
-    pub(crate) fn find_waiting(&self, is_it: impl Fn(&T) -> bool) -> Option<T>
-    where
-        T: Clone,
-    {
+    pub(crate) fn find_waiting(&self, is_it: impl Fn(&T) -> bool) -> Option<T> {
         self.levels
             .iter()
             .chain(self.timers.retries())
@@ -701,9 +701,9 @@ impl<T: Waiting> State<T> {
         std::mem::replace(&mut self.paused, false)
     }
 
-    /// Returns the threshold that has been exceeded since the last call. The queue is paused already.
-    pub(crate) fn take_tripped(&mut self) -> Option<Tripped> {
-        self.rules.as_mut().and_then(|rules| rules.take_tripped())
+    /// Returns what the rules have done since the last call. If a threshold was exceeded, the queue is paused already.
+    pub(crate) fn take_news(&mut self) -> Option<News> {
+        self.rules.as_mut().and_then(|rules| rules.take_news())
     }
 
     /// Admits nothing until [`open`](Self::open). Returns whether it did before.
@@ -733,6 +733,16 @@ impl<T: Waiting> State<T> {
     /// Whether nothing waits and nothing runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.running == 0 && self.delayed == 0 && self.levels.live() == 0 && self.held() == 0
+    }
+
+    /// How much there is to do: operations that wait for a slot, and slots in use.
+    pub(crate) fn load_now(&self) -> usize {
+        self.levels.live() + self.held() + self.running
+    }
+
+    /// How many slots there are.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Operations in the levels.
@@ -774,7 +784,8 @@ impl<T: Waiting> State<T> {
             held: self.held(),
             oldest_wait: levels.iter().filter_map(|level| level.oldest_wait).max(),
             levels,
-            running: self.running,
+            running: self.running + self.riding(),
+            sharing_a_slot: self.riding(),
             waiting_for_retry: self.delayed,
             max_concurrent: self.limit,
             capacity: self.capacity,

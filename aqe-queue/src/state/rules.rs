@@ -14,6 +14,15 @@ pub(super) struct Rules {
     errors: Option<ErrorWindow>,
     /// What has been exceeded and not been acted on, and whether the queue was paused before.
     tripped: Option<Tripped>,
+    /// From where to where the limit has moved by itself, if that has not been told.
+    moved: Option<(usize, usize)>,
+}
+
+/// What the rules have done that is to be told, and acted on, without the lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct News {
+    pub(crate) tripped: Option<Tripped>,
+    pub(crate) moved: Option<(usize, usize)>,
 }
 
 /// A threshold that has been exceeded.
@@ -43,6 +52,7 @@ impl Rules {
                 reserved,
                 errors,
                 tripped: None,
+                moved: None,
             })
         })
     }
@@ -105,8 +115,15 @@ impl Rules {
         }
     }
 
-    pub(super) const fn take_tripped(&mut self) -> Option<Tripped> {
-        self.tripped.take()
+    /// Takes note that the limit has moved by itself.
+    pub(super) fn moved(&mut self, from: usize, to: usize) {
+        self.limited(to);
+        self.moved = Some((from, to));
+    }
+
+    pub(super) fn take_news(&mut self) -> Option<News> {
+        let (tripped, moved) = (self.tripped.take(), self.moved.take());
+        (tripped.is_some() || moved.is_some()).then_some(News { tripped, moved })
     }
 
     /// Takes note of an attempt that has failed and is to be followed by another.

@@ -11,6 +11,7 @@ use crate::config::AGEING_SHARE;
 use crate::error::CancelReason;
 use crate::priority::Priority;
 
+mod calls;
 mod keyed;
 mod model;
 mod reordered;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use aqe_core::Engine;
 use aqe_core::config::{Isolation, Machine};
+use aqe_core::queue::Scheduling;
 
 use super::attempt::{BACKTRACE, with_causes};
 use super::floor::Floor;
@@ -55,7 +56,11 @@ impl Runner {
         let ahead = if options.settings.fail_fast { 0 } else { AHEAD };
         let width = jobs.get().saturating_add(ahead);
         let engine = Engine::builder()
-            .queue(move |queue| queue.max_concurrent(width).timeout(None))
+            .queue(move |queue| {
+                // The width is what was asked for. How long a test takes says nothing about how many should run.
+                let queue = queue.scheduling(Scheduling::Priority);
+                queue.max_concurrent(width).timeout(None)
+            })
             .build()?;
         Ok(Self {
             control: RunControl::new(launcher),

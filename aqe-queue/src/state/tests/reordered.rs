@@ -220,7 +220,7 @@ proptest! {
                         model.failures += u64::from(!well);
                         // The threshold pauses at once, tells of it once, and counts from zero.
                         let trips = model.failures == FAILURES;
-                        prop_assert_eq!(state.take_tripped().is_some(), trips);
+                        prop_assert_eq!(state.take_news().is_some_and(|it| it.tripped.is_some()), trips);
                         if trips {
                             model.failures = 0;
                             model.paused = true;
