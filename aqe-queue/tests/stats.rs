@@ -71,6 +71,35 @@ fn adds_up(status: &QueueStatus) -> bool {
     status.submitted == ended + inside as u64
 }
 
+/// Found by the simulation. An operation of a stream that ran where the stream was polled was told of as running before
+/// it was counted as submitted.
+#[tokio::test(start_paused = true)]
+async fn snapshot_adds_up_while_a_stream_runs_its_operations_itself() {
+    let queue = queue(QueueConfig::default());
+    // Not before a worker has said on which runtime operations are to run.
+    queue.run(async {}).await.unwrap();
+    let operations = (0..200).map(|number| {
+        let queue = queue.clone();
+        async move {
+            let first = queue.status();
+            if number % 50 == 49 {
+                // Handed to a worker.
+                sleep(MS).await;
+            }
+            Ok::<_, ()>([first, queue.status()])
+        }
+    });
+    let mut results = queue.run_all(operations);
+    while let Some(result) = results.next().await {
+        for status in result.unwrap() {
+            assert!(adds_up(&status), "{status:?}");
+            assert!(status.running >= 1, "{status:?}");
+        }
+        assert!(adds_up(&queue.status()));
+    }
+    assert_eq!(queue.status().submitted, 201);
+}
+
 /// Nothing is made for a reader between two of its looks, and one that comes late finds the present and not the past.
 #[tokio::test(start_paused = true)]
 async fn slow_reader_of_a_live_view_sees_the_present() {

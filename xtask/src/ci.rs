@@ -350,6 +350,12 @@ fn valgrind(context: &mut Context) -> Result<()> {
             .cargo("test --package aqe-queue")
             .words(tests)
             .env(&runner, VALGRIND)
+            // As for the sanitizer: each operation in memory of its own.
+            .env("RUSTFLAGS", "--cfg aqe_single")
+            .env(
+                "CARGO_TARGET_DIR",
+                context.target("valgrind").display().to_string(),
+            )
             .limit(VALGRIND_LIMIT);
         instrumented(&command, "watched test")?;
     }

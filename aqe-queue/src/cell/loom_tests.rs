@@ -251,3 +251,29 @@ fn loom_parking_operation_hears_that_it_is_to_end() {
         owned.publish(stop.ending());
     });
 }
+
+/// Operations that lie in one block go on several threads, while another is laid and the block is closed: it is freed
+/// once, by the last, which is when it lets go of the queue.
+#[test]
+fn loom_block_goes_with_the_last_of_its_operations() {
+    loom::model(|| {
+        let yard = Arc::new(Yard::default());
+        let nursery = Arc::new(Nursery::new(Arc::clone(&yard)));
+        let lay = |nursery: &Nursery<Yard>| {
+            let once = Once::new(async { Ok::<_, ()>(()) });
+            Fresh::new(once, None, 0, OnDrop::Detach, nursery).op()
+        };
+        // The first has a block to itself, and two fit into the next.
+        let (first, second) = (lay(&nursery), lay(&nursery));
+        let leaver = thread::spawn(move || drop(second));
+        let user = {
+            let nursery = Arc::clone(&nursery);
+            thread::spawn(move || drop(lay(&nursery)))
+        };
+        drop(first);
+        drop(nursery);
+        leaver.join().unwrap();
+        user.join().unwrap();
+        assert_eq!(Arc::strong_count(&yard), 1);
+    });
+}

@@ -2,6 +2,8 @@
 //!
 //! Run with `cargo xtask ci loom`.
 
+use std::sync::Arc;
+
 use loom::thread;
 use std::sync::Arc;
 

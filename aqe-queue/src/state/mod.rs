@@ -166,6 +166,8 @@ pub(crate) struct State<T: Waiting> {
     limit: usize,
     /// Slots in use. Of the operations in one call only one has a slot: see [`calls`].
     running: usize,
+    /// Of these, slots whose operation has not been counted as submitted yet; see [`take_slot`](Self::take_slot).
+    visits: usize,
     /// Operations between two attempts.
     delayed: usize,
     /// When the last retry queued.
@@ -200,6 +202,7 @@ impl<T: Waiting> State<T> {
             limit: limit.unwrap_or(config.max_concurrent),
             rules,
             running: 0,
+            visits: 0,
             delayed: 0,
             returned: 0,
             capacity: config.capacity,
@@ -441,6 +444,7 @@ impl<T: Waiting> State<T> {
             && self.rules.is_none();
         if is_free {
             self.running += 1;
+            self.visits += 1;
         }
         is_free
     }
@@ -460,10 +464,12 @@ impl<T: Waiting> State<T> {
     /// Gives such a slot back.
     pub(crate) const fn give_slot(&mut self) {
         self.running -= 1;
+        self.visits -= 1;
     }
 
     /// Lets an operation that has begun in such a slot keep it.
     pub(crate) fn keep_slot(&mut self) {
+        self.visits -= 1;
         self.counters.submitted += 1;
         self.waits.record(0);
     }
@@ -850,7 +856,8 @@ impl<T: Waiting> State<T> {
             is_paused: self.paused,
             is_admission_paused: self.shut,
             is_closed: self.closed,
-            submitted: self.counters.submitted,
+            // What runs in such a slot is told of as running, so it has been submitted.
+            submitted: self.counters.submitted + self.visits as u64,
             completed: self.counters.completed,
             failed: self.counters.failed,
             timed_out: self.counters.timed_out,
