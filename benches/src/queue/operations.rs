@@ -1,15 +1,45 @@
-//! What the submitted operations do.
+//! What the submitted operations do. Each returns its own number.
 
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Ready at once.
+pub(super) async fn noop(number: u64) -> u64 {
+    number
+}
+
+/// Pending once.
+pub(super) async fn yield_once(number: u64) -> u64 {
+    YieldOnce::default().await;
+    number
+}
+
+/// Pending twice.
+pub(super) async fn yield_twice(number: u64) -> u64 {
+    YieldOnce::default().await;
+    YieldOnce::default().await;
+    number
+}
+
+/// A timer of one millisecond.
+pub(super) async fn sleep(number: u64) -> u64 {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    number
+}
+
+/// Four microseconds of processor time.
+pub(super) async fn compute(number: u64) -> u64 {
+    four_microseconds(number)
+}
 
 /// Is pending once and wakes itself at once.
 ///
 /// Tokio's own `yield_now` goes by way of its driver, which would measure the driver and not the queue.
 #[derive(Debug, Default)]
-pub(super) struct YieldOnce {
+struct YieldOnce {
     yielded: bool,
 }
 
