@@ -1,8 +1,8 @@
 //! What timeout and retries cost that are present and never needed.
 //!
 //! Two queues stand side by side in one process, one with them and one without, and get the same operations in turn.
-//! Whatever disturbs the machine disturbs both; what is reported is the difference of the two medians. It is small, so
-//! it may come out below nothing on a busy machine.
+//! Whatever disturbs the machine disturbs both; what is reported is the difference of the two medians. It is small
+//! beside what an operation takes, so on a busy machine it may come out below nothing: look at the processor time then.
 
 use std::future::Future;
 
@@ -17,7 +17,7 @@ use crate::measure::{Reading, Stretch};
 use crate::rounds::{self, Scale};
 
 /// Pairs of runs in one sample, after one pair that only warms up.
-const PAIRS: usize = 7;
+const PAIRS: usize = 8;
 
 /// Takes one sample: wall and processor time added to each operation, and the wall time without.
 pub(super) fn of<C: Plain>(workload: &Workload, scale: Scale) -> Result<Vec<Reading>> {
@@ -43,30 +43,41 @@ where
     let mut without = C::start_plain(workload.concurrency, room).submitter();
     let (mut costly, mut cheap) = (Times::default(), Times::default());
     for pair in 0..=PAIRS {
-        let stretch = Stretch::start();
-        for number in 0..workload.operations {
-            let make = move |_| async move { Ok(body(number).await) };
-            C::submit_plain(&mut without, make).await;
-        }
-        let sum = collect(&mut without, workload.operations).await;
-        let plain = stretch.per_operation(workload.operations);
-        check(sum, workload.operations)?;
-
-        let stretch = Stretch::start();
-        for number in 0..workload.operations {
-            let make = move |_| async move { Ok(body(number).await) };
-            with.submit_retrying(make).await;
-        }
-        let sum = collect(&mut with, workload.operations).await;
-        let full = stretch.per_operation(workload.operations);
-        check(sum, workload.operations)?;
-
-        if pair > 0 {
-            cheap.add(&plain);
-            costly.add(&full);
+        // Who comes second finds the memory that the first has used; that is shared fairly, too.
+        let turns = if pair % 2 == 0 {
+            [Side::Without, Side::With]
+        } else {
+            [Side::With, Side::Without]
+        };
+        for side in turns {
+            let stretch = Stretch::start();
+            let (submitter, times) = match side {
+                Side::With => (&mut with, &mut costly),
+                Side::Without => (&mut without, &mut cheap),
+            };
+            for number in 0..workload.operations {
+                let make = move |_| async move { Ok(body(number).await) };
+                match side {
+                    Side::With => submitter.submit_retrying(make).await,
+                    Side::Without => C::submit_plain(submitter, make).await,
+                }
+            }
+            let sum = collect(submitter, workload.operations).await;
+            let readings = stretch.per_operation(workload.operations);
+            check(sum, workload.operations)?;
+            if pair > 0 {
+                times.add(&readings);
+            }
         }
     }
     Ok(readings(&costly, &cheap))
+}
+
+/// Whether operations have a timeout and retries.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    With,
+    Without,
 }
 
 /// The times of one side, by metric.
