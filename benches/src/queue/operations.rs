@@ -1,5 +1,10 @@
 //! What the submitted operations do. Each returns its own number.
 
+#![expect(
+    clippy::manual_async_fn,
+    reason = "an async fn holds its argument twice, as such and as a variable, and every queue would carry both"
+)]
+
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::Pin;
@@ -7,32 +12,38 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Ready at once.
-pub(super) async fn noop(number: u64) -> u64 {
-    number
+pub(super) fn noop(number: u64) -> impl Future<Output = u64> + Send + 'static {
+    async move { number }
 }
 
 /// Pending once.
-pub(super) async fn yield_once(number: u64) -> u64 {
-    YieldOnce::default().await;
-    number
+pub(super) fn yield_once(number: u64) -> impl Future<Output = u64> + Send + 'static {
+    async move {
+        YieldOnce::default().await;
+        number
+    }
 }
 
 /// Pending twice.
-pub(super) async fn yield_twice(number: u64) -> u64 {
-    YieldOnce::default().await;
-    YieldOnce::default().await;
-    number
+pub(super) fn yield_twice(number: u64) -> impl Future<Output = u64> + Send + 'static {
+    async move {
+        YieldOnce::default().await;
+        YieldOnce::default().await;
+        number
+    }
 }
 
 /// A timer of one millisecond.
-pub(super) async fn sleep(number: u64) -> u64 {
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    number
+pub(super) fn sleep(number: u64) -> impl Future<Output = u64> + Send + 'static {
+    async move {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        number
+    }
 }
 
 /// Four microseconds of processor time.
-pub(super) async fn compute(number: u64) -> u64 {
-    four_microseconds(number)
+pub(super) fn compute(number: u64) -> impl Future<Output = u64> + Send + 'static {
+    async move { four_microseconds(number) }
 }
 
 /// Is pending once and wakes itself at once.
