@@ -12,6 +12,7 @@ use aqe_benches::queue::{
 use aqe_core::queue::{AsyncOperationQueue, EndedAs, OperationId, QueueConfig, QueueObserver};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
+use futures_buffered::BufferedStreamExt;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::runtime::{Builder, Runtime};
 
@@ -184,6 +185,12 @@ fn streams(criterion: &mut Criterion, runtime: &Runtime) {
     group.bench_function("buffer-unordered", |bencher| {
         bencher.iter(|| {
             let operations = stream::iter((0..ITEMS).map(once)).buffer_unordered(CONCURRENCY);
+            on_a_worker(runtime, sum(operations.filter_map(|it| ready(it.ok()))))
+        });
+    });
+    group.bench_function("futures-buffered", |bencher| {
+        bencher.iter(|| {
+            let operations = stream::iter((0..ITEMS).map(once)).buffered_unordered(CONCURRENCY);
             on_a_worker(runtime, sum(operations.filter_map(|it| ready(it.ok()))))
         });
     });

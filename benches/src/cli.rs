@@ -2,6 +2,7 @@
 
 use xtask::{Failure, Result};
 
+use crate::queue;
 use crate::rounds::{Plan, Scale};
 
 /// How to call the program.
@@ -15,6 +16,7 @@ areas:
   verdicts   whether every runner comes to the same verdict on every test
 
 options:
+  --bars           area queue: print for each ratio that aqe sets itself whether it was met
   --json           print a list of {\"workload\",\"metric\",\"unit\",\"aqe\",\"peers\"}; lower is better
   --rounds N       rounds over everything, interleaved (default 5)
   --only PATTERN   only pairings whose WORKLOAD/CONTENDER contains PATTERN; any of several
@@ -26,12 +28,23 @@ options:
 pub struct Request {
     /// What to compare.
     pub area: String,
-    /// JSON instead of tables.
-    pub json: bool,
+    /// How to show the result.
+    pub view: View,
     /// How often and how large.
     pub plan: Plan,
     /// Which pairings: all when empty.
     pub only: Vec<String>,
+}
+
+/// How the result is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Aligned tables, for people.
+    Tables,
+    /// One list, for programs.
+    Json,
+    /// The bars of the area `queue`, one a line.
+    Bars,
 }
 
 impl Request {
@@ -42,14 +55,15 @@ impl Request {
     /// With the usage, when an argument is unknown, has no value, or is no number.
     pub fn parse(args: &[String]) -> Result<Self> {
         let mut areas = Vec::new();
-        let mut json = false;
+        let mut views = Vec::new();
         let mut quick = false;
         let mut rounds = None;
         let mut only = Vec::new();
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
-                "--json" => json = true,
+                "--bars" => views.push(View::Bars),
+                "--json" => views.push(View::Json),
                 "--quick" => quick = true,
                 "--only" => only.push(value(arg, args.next())?.clone()),
                 "--rounds" => rounds = Some(count(arg, value(arg, args.next())?)?),
@@ -62,6 +76,14 @@ impl Request {
         let [area] = areas.as_slice() else {
             return Err(wrong("name one area"));
         };
+        let view = match views.as_slice() {
+            [] => View::Tables,
+            [View::Bars] if area != queue::AREA => {
+                return Err(wrong(&format!("the area `{area}` has no bars")));
+            }
+            [view] => *view,
+            _ => return Err(wrong("give `--bars` or `--json`, once")),
+        };
         let (usual, scale) = if quick {
             (1, Scale::Quick)
         } else {
@@ -69,7 +91,7 @@ impl Request {
         };
         Ok(Self {
             area: area.clone(),
-            json,
+            view,
             plan: Plan {
                 rounds: rounds.unwrap_or(usual),
                 scale,
@@ -122,8 +144,8 @@ mod tests {
     fn options_may_stand_anywhere() {
         let request = parse("--rounds 7 queue --only noop --json --only kanal").unwrap();
         assert_eq!(
-            (request.area.as_str(), request.plan.rounds, request.json),
-            ("queue", 7, true)
+            (request.area.as_str(), request.plan.rounds, request.view),
+            ("queue", 7, View::Json)
         );
         assert!(request.wants("noop-1M", "tower") && request.wants("sleep", "kanal-pool"));
         assert!(!request.wants("sleep", "tower"));
@@ -143,6 +165,8 @@ mod tests {
             "queue --rounds",
             "queue --rounds 0",
             "queue --fast",
+            "queue --json --bars",
+            "runner --bars",
         ] {
             let failure = parse(line).unwrap_err().to_string();
             assert!(failure.contains("usage: compare"), "{line}: {failure}");

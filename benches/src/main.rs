@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use aqe_benches::cli::{self, Request};
+use aqe_benches::cli::{self, Request, View};
 use aqe_benches::rounds::{self, SAMPLE, Scale};
 use aqe_benches::{measure, queue, report, runner, verdicts};
 use xtask::Result;
@@ -44,10 +44,10 @@ fn compare(request: &Request) -> Result<()> {
             "no sample was taken: nothing matches `--only`, or every one failed",
         ));
     }
-    let text = if request.json {
-        report::to_json(&rows)
-    } else {
-        report::to_text(&rows)
+    let text = match request.view {
+        View::Tables => report::to_text(&rows),
+        View::Json => report::to_json(&rows),
+        View::Bars => queue::bars::to_text(&rows),
     };
     println!("{}", text.trim_end());
     Ok(())

@@ -98,12 +98,42 @@ pub fn own_peak_memory() -> Option<Reading> {
 /// process *and of all children it waited for*, so a runner would be charged for cargo and for its tests.)
 #[must_use]
 pub fn peak_memory_of(pid: &str) -> Option<f64> {
+    memory_of(pid, "VmHWM:")
+}
+
+/// A field of a process's status that is an amount of memory, in MiB.
+fn memory_of(pid: &str, field: &str) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib / 1024.0)
+}
+
+/// What piles up in memory from a moment on.
+#[derive(Debug)]
+pub struct Backlog {
+    /// Resident at that moment, in MiB.
+    before: Option<f64>,
+}
+
+impl Backlog {
+    /// Remembers how much is resident now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self {
+            before: memory_of("self", "VmRSS:"),
+        }
+    }
+
+    /// Shares the peak since then out among `operations`, in bytes each, where the system tells.
+    ///
+    /// The peak is that of the whole process, so this is of use in one that never held more than at the start.
+    #[must_use]
+    pub fn per_operation(self, operations: u64) -> Option<Reading> {
+        let grown = (peak_memory_of("self")? - self.before?).max(0.0);
+        let bytes = grown * f64::from(1 << 20) / operations as f64;
+        Some(Reading::new("pending-memory", "B/op", bytes))
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +148,17 @@ mod tests {
         drop(black_box(vec![1_u8; 64 << 20]));
         let after = peak_memory_of("self").unwrap();
         assert!(after >= before && after > 60.0, "{before} {after}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_backlog_is_counted_by_the_operation() {
+        let backlog = Backlog::start();
+        let held = black_box(vec![1_u8; 192 << 20]);
+        let reading = backlog.per_operation(1 << 20).unwrap();
+        drop(held);
+        // Other tests of this process may have let go of what they held, but never of as much as this.
+        assert!(reading.value > 64.0, "{reading:?}");
     }
 
     #[test]

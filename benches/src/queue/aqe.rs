@@ -4,14 +4,28 @@
 //! operations that are cancelled with their handles, counters and latency quantiles.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
 use aqe_core::queue::{
     AsyncOperationQueue, OperationHandle, Priority, QueueConfig, RetryPolicy, Submitted,
 };
+use futures_util::{Stream, StreamExt};
 
-use super::contender::{Contender, Failed, LEVELS, Level, RETRIES, Submitter, TIMEOUT};
+use super::contender::{
+    Contender, Failed, LEVELS, Level, Plain, RETRIES, StreamForm, Submitter, TIMEOUT,
+};
+
+/// Prepares an operation that cannot fail: the one place that says how the workloads' futures become operations.
+///
+/// A macro, because the type of what it makes has no name outside the queue.
+macro_rules! infallible {
+    ($queue:expr, $operation:expr) => {{
+        let operation = $operation;
+        $queue.future(async move { Ok::<_, Infallible>(operation.await) })
+    }};
+}
 
 /// The queue of `aqe-core`, with its workers where the runtime's own are.
 #[derive(Debug)]
@@ -21,37 +35,23 @@ pub struct AqeQueue(AsyncOperationQueue);
 #[derive(Debug)]
 pub struct Producer {
     queue: AsyncOperationQueue,
-    handles: VecDeque<OperationHandle<u64, Failed>>,
+    handles: VecDeque<OperationHandle<u64, Infallible>>,
+    retrying: VecDeque<OperationHandle<u64, Failed>>,
 }
 
 impl Contender for AqeQueue {
     type Submitter = Producer;
 
     fn start(concurrency: usize, capacity: usize) -> Self {
-        let config = QueueConfig::default()
-            .max_concurrent(concurrency)
-            .capacity(capacity)
-            .priority_levels(LEVELS)
-            .timeout(TIMEOUT)
-            // Peers' loops try again at once.
-            .retry(RetryPolicy::fixed(RETRIES, Duration::ZERO));
-        let queue = AsyncOperationQueue::new(config);
-        // The workloads' numbers are constants, and they start contenders inside a runtime.
-        Self(queue.expect("a valid configuration and a runtime"))
+        Self(queue(everything(concurrency).capacity(capacity)))
     }
 
     fn submitter(&self) -> Producer {
         Producer {
             queue: self.0.clone(),
             handles: VecDeque::new(),
+            retrying: VecDeque::new(),
         }
-    }
-}
-
-impl Producer {
-    fn keep<S>(&mut self, submitted: Submitted<S, u64, Failed>) {
-        // A queue that refuses is a missing handle: `next` then reports the loss.
-        self.handles.extend(submitted.ok());
     }
 }
 
@@ -61,14 +61,16 @@ impl Submitter for Producer {
         M: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = u64> + Send + 'static,
     {
-        let operation = make();
-        let submission = self.queue.future(async move { Ok(operation.await) });
+        let submission = infallible!(self.queue, make());
         let submitted = submission.priority(Priority::Level(level)).submit().await;
-        self.keep(submitted);
+        keep(&mut self.handles, submitted);
     }
 
     async fn next(&mut self) -> Option<u64> {
-        self.handles.pop_front()?.await.ok()
+        if let Some(handle) = self.handles.pop_front() {
+            return handle.await.ok();
+        }
+        self.retrying.pop_front()?.await.ok()
     }
 
     async fn submit_retrying<M, F>(&mut self, make: M)
@@ -79,8 +81,92 @@ impl Submitter for Producer {
         // Attempts count from 1 there and from 0 here.
         let submission = self.queue.operation(move |cx| make(cx.attempt() - 1));
         let submitted = submission.priority(Priority::Critical).submit().await;
-        self.keep(submitted);
+        keep(&mut self.retrying, submitted);
     }
+}
+
+impl Plain for AqeQueue {
+    fn start_plain(concurrency: usize, capacity: usize) -> Self {
+        let config = everything(concurrency).capacity(capacity);
+        Self(queue(config.timeout(None).retry(RetryPolicy::none())))
+    }
+
+    async fn submit_plain<M, F>(submitter: &mut Producer, make: M)
+    where
+        M: Fn(u32) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<u64, Failed>> + Send + 'static,
+    {
+        // The same operation: the queue's settings are the only difference.
+        submitter.submit_retrying(make).await;
+    }
+}
+
+/// `run_all` in the order in which operations end.
+#[derive(Debug)]
+pub struct AqeUnordered(AsyncOperationQueue);
+
+/// `run_all` in the order in which operations were given.
+#[derive(Debug)]
+pub struct AqeOrdered(AsyncOperationQueue);
+
+impl StreamForm for AqeUnordered {
+    fn start(concurrency: usize) -> Self {
+        Self(queue(everything(concurrency)))
+    }
+
+    async fn sum<I, F>(&self, operations: I) -> Option<u64>
+    where
+        I: Iterator<Item = F> + Send + 'static,
+        F: Future<Output = u64> + Send + 'static,
+    {
+        let queue = self.0.clone();
+        let submissions = operations.map(move |operation| infallible!(queue, operation));
+        add_up(self.0.run_all(submissions)).await
+    }
+}
+
+impl StreamForm for AqeOrdered {
+    fn start(concurrency: usize) -> Self {
+        Self(queue(everything(concurrency)))
+    }
+
+    async fn sum<I, F>(&self, operations: I) -> Option<u64>
+    where
+        I: Iterator<Item = F> + Send + 'static,
+        F: Future<Output = u64> + Send + 'static,
+    {
+        let queue = self.0.clone();
+        let submissions = operations.map(move |operation| infallible!(queue, operation));
+        add_up(self.0.run_all(submissions).ordered()).await
+    }
+}
+
+async fn add_up<E>(mut results: impl Stream<Item = Result<u64, E>> + Unpin) -> Option<u64> {
+    let mut sum = 0;
+    while let Some(result) = results.next().await {
+        sum += result.ok()?;
+    }
+    Some(sum)
+}
+
+/// Five levels, a timeout on every attempt, and retries; what is not set here is on by default.
+fn everything(concurrency: usize) -> QueueConfig {
+    QueueConfig::default()
+        .max_concurrent(concurrency)
+        .priority_levels(LEVELS)
+        .timeout(TIMEOUT)
+        // Peers' loops try again at once.
+        .retry(RetryPolicy::fixed(RETRIES, Duration::ZERO))
+}
+
+fn queue(config: QueueConfig) -> AsyncOperationQueue {
+    // The workloads' numbers are constants, and they start contenders inside a runtime.
+    AsyncOperationQueue::new(config).expect("a valid configuration and a runtime")
+}
+
+/// Keeps the handle; a queue that refuses leaves one too few, and `next` then reports the loss.
+fn keep<S, E>(handles: &mut VecDeque<OperationHandle<u64, E>>, submitted: Submitted<S, u64, E>) {
+    handles.extend(submitted.ok());
 }
 
 #[cfg(test)]
@@ -99,8 +185,8 @@ mod tests {
             .await;
         producer.submit(0, || async { panic!("alone") }).await;
         assert_eq!(producer.next().await, Some(20));
-        assert_eq!(producer.next().await, Some(22));
         assert_eq!(producer.next().await, None);
+        assert_eq!(producer.next().await, Some(22));
 
         producer.submit(0, std::future::pending).await;
         producer.submit(0, std::future::pending).await;

@@ -67,3 +67,32 @@ pub trait Submitter: Send + 'static {
         })
     }
 }
+
+/// Something that turns a sequence of operations into a sequence of results, without a handle for each.
+pub trait StreamForm: Sized + Send + Sync + 'static {
+    /// Prepares it for `concurrency` operations at once.
+    ///
+    /// Runs inside the sample's runtime, before the clock starts.
+    fn start(concurrency: usize) -> Self;
+
+    /// Runs all operations and adds up their results as they come; `None` when one was lost.
+    fn sum<I, F>(&self, operations: I) -> impl Future<Output = Option<u64>> + Send
+    where
+        I: Iterator<Item = F> + Send + 'static,
+        F: Future<Output = u64> + Send + 'static;
+}
+
+/// A queue that can also do without timeout and retries, to tell what these cost.
+pub trait Plain: Contender {
+    /// Starts a queue as [`Contender::start`] does, whose operations have neither timeout nor retries.
+    fn start_plain(concurrency: usize, capacity: usize) -> Self;
+
+    /// Submits to such a queue what [`Submitter::submit_retrying`] submits to the usual one.
+    fn submit_plain<M, F>(
+        submitter: &mut Self::Submitter,
+        make: M,
+    ) -> impl Future<Output = ()> + Send
+    where
+        M: Fn(u32) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<u64, Failed>> + Send + 'static;
+}

@@ -1,10 +1,13 @@
 //! The peers, each as its users would write it.
 
 mod async_channel_pool;
-mod buffer_unordered;
+mod bare_streams;
+mod channel_buffer_unordered;
+mod flume_pool;
 mod joinset;
 mod kanal_pool;
 mod priority_channel_pool;
+mod priority_limiter;
 mod tower_buffer;
 
 use std::collections::VecDeque;
@@ -15,10 +18,13 @@ use std::pin::Pin;
 use tokio::sync::oneshot;
 
 pub use async_channel_pool::AsyncChannelPool;
-pub use buffer_unordered::BufferUnordered;
+pub use bare_streams::{BareBufferUnordered, BareBuffered, FuturesBuffered};
+pub use channel_buffer_unordered::ChannelBufferUnordered;
+pub use flume_pool::FlumePool;
 pub use joinset::SemaphoreJoinSet;
 pub use kanal_pool::KanalPool;
 pub use priority_channel_pool::AsyncPriorityChannelPool;
+pub use priority_limiter::AsyncPriorityLimiter;
 pub use tower_buffer::TowerBuffer;
 
 /// An operation as a pool holds it: boxed, since a channel carries one type.

@@ -7,11 +7,11 @@ use futures_util::stream::poll_fn;
 use tokio::sync::mpsc;
 
 use super::{Handles, Job};
-use crate::queue::contender::{Contender, Level, Submitter};
+use crate::queue::contender::{Contender, Failed, Level, Plain, Submitter};
 
 /// All operations are polled by one task, side by side but never in parallel; no priorities.
 #[derive(Debug)]
-pub struct BufferUnordered(mpsc::UnboundedSender<Job>);
+pub struct ChannelBufferUnordered(mpsc::UnboundedSender<Job>);
 
 /// A producer of the stream.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Producer {
     handles: Handles,
 }
 
-impl Contender for BufferUnordered {
+impl Contender for ChannelBufferUnordered {
     type Submitter = Producer;
 
     fn start(concurrency: usize, _capacity: usize) -> Self {
@@ -54,5 +54,25 @@ impl Submitter for Producer {
 
     async fn next(&mut self) -> Option<u64> {
         self.handles.next().await
+    }
+}
+
+impl Plain for ChannelBufferUnordered {
+    fn start_plain(concurrency: usize, capacity: usize) -> Self {
+        // Timeout and retries are in the operations.
+        Self::start(concurrency, capacity)
+    }
+
+    async fn submit_plain<M, F>(submitter: &mut Producer, make: M)
+    where
+        M: Fn(u32) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<u64, Failed>> + Send + 'static,
+    {
+        let once = move || {
+            let attempt = make(0);
+            // A failure changes the sum, as it does after the last retry.
+            async move { attempt.await.unwrap_or(0) }
+        };
+        submitter.submit(0, once).await;
     }
 }
