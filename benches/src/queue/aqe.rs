@@ -17,16 +17,6 @@ use super::contender::{
     Contender, Failed, LEVELS, Level, Plain, RETRIES, StreamForm, Submitter, TIMEOUT,
 };
 
-/// Prepares an operation that cannot fail: the one place that says how the workloads' futures become operations.
-///
-/// A macro, because the type of what it makes has no name outside the queue.
-macro_rules! infallible {
-    ($queue:expr, $operation:expr) => {{
-        let operation = $operation;
-        $queue.future(async move { Ok::<_, Infallible>(operation.await) })
-    }};
-}
-
 /// The queue of `aqe-core`, with its workers where the runtime's own are.
 #[derive(Debug)]
 pub struct AqeQueue(AsyncOperationQueue);
@@ -61,7 +51,7 @@ impl Submitter for Producer {
         M: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = u64> + Send + 'static,
     {
-        let submission = infallible!(self.queue, make());
+        let submission = self.queue.infallible(make());
         let submitted = submission.priority(Priority::Level(level)).submit().await;
         keep(&mut self.handles, submitted);
     }
@@ -120,7 +110,7 @@ impl StreamForm for AqeUnordered {
         F: Future<Output = u64> + Send + 'static,
     {
         let queue = self.0.clone();
-        let submissions = operations.map(move |operation| infallible!(queue, operation));
+        let submissions = operations.map(move |operation| queue.infallible(operation));
         add_up(self.0.run_all(submissions)).await
     }
 }
@@ -136,7 +126,7 @@ impl StreamForm for AqeOrdered {
         F: Future<Output = u64> + Send + 'static,
     {
         let queue = self.0.clone();
-        let submissions = operations.map(move |operation| infallible!(queue, operation));
+        let submissions = operations.map(move |operation| queue.infallible(operation));
         add_up(self.0.run_all(submissions).ordered()).await
     }
 }
