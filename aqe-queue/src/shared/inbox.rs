@@ -11,7 +11,7 @@ use crate::cell::OpRef;
 use crate::error::CancelReason;
 use crate::events::Event;
 use crate::handle::OperationId;
-use crate::state::{Epoch, Refusal, Tick};
+use crate::state::{Epoch, Line, Refusal, Tick};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,18 +38,18 @@ pub(super) struct Door {
 
 /// Operations that have arrived, a list for each level: they are taken in without a look at any of them.
 pub(super) struct Arrivals {
-    levels: Box<[Vec<OpRef>]>,
+    levels: Box<[Line<OpRef>]>,
 }
 
 impl Arrivals {
     pub(super) fn new(levels: u8) -> Self {
         Self {
-            levels: (0..levels).map(|_| Vec::new()).collect(),
+            levels: (0..levels).map(|_| Line::new()).collect(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.levels.iter().map(Vec::len).sum()
+        self.levels.iter().map(Line::len).sum()
     }
 }
 
@@ -80,7 +80,7 @@ impl Inbox {
         }
         door.room -= 1;
         door.assign_id(&op);
-        door.arrivals.levels[usize::from(level)].push(op);
+        door.arrivals.levels[usize::from(level)].push(op, door.since);
     }
 }
 
@@ -143,9 +143,6 @@ pub(crate) enum Room {
     Wait,
 }
 
-/// How many arrivals a buffer keeps room for.
-const KEEP: usize = 4_096;
-
 impl Core {
     /// Room that becomes free is reserved for those who wait for it before the lock is released (`admit_blocked`), so
     /// there is none for a newcomer while somebody waits.
@@ -162,16 +159,13 @@ impl Core {
     pub(super) fn absorb(&mut self, inbox: &Inbox, door: &mut Door) {
         let mut levels = inbox.levels.swap(0, Ordering::Relaxed);
         std::mem::swap(&mut self.arrivals, &mut door.arrivals);
-        let since = door.since;
         while levels != 0 {
             let index = levels.trailing_zeros() as usize;
             levels &= levels - 1;
-            let list = &mut self.arrivals.levels[index];
-            let arrivals = list.drain(..).map(|op| (op, since));
+            let line = &mut self.arrivals.levels[index];
             // There are at most 64 levels.
-            self.state.enqueue_all(index as u8, arrivals);
-            // A burst's memory is given back.
-            list.shrink_to(KEEP);
+            self.state.enqueue_all(index as u8, line);
+            line.shrink();
         }
     }
 

@@ -40,6 +40,31 @@ struct Slot<T> {
     since: Tick,
 }
 
+/// Operations on their way into one level.
+pub(crate) struct Line<T>(VecDeque<Slot<T>>);
+
+impl<T> Line<T> {
+    pub(crate) const fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
+    pub(crate) fn push(&mut self, item: T, since: Tick) {
+        self.0.push_back(Slot {
+            item: Some(item),
+            since,
+        });
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Gives the memory of a burst back.
+    pub(crate) fn shrink(&mut self) {
+        self.0.shrink_to(KEEP);
+    }
+}
+
 impl<T: Waiting> Ring<T> {
     fn push_back(&mut self, Entry { item, since }: Entry<T>) {
         if self.numbered {
@@ -51,14 +76,14 @@ impl<T: Waiting> Ring<T> {
         });
     }
 
-    /// Adds many at the end.
-    fn extend(&mut self, entries: impl Iterator<Item = Entry<T>>) {
+    /// Moves a line to the end.
+    fn append(&mut self, line: &mut Line<T>) {
         let before = self.entries.len();
-        self.entries
-            .extend(entries.map(|Entry { item, since }| Slot {
-                item: Some(item),
-                since,
-            }));
+        if before == 0 {
+            std::mem::swap(&mut self.entries, &mut line.0);
+        } else {
+            self.entries.append(&mut line.0);
+        }
         if self.numbered {
             self.number(before..self.entries.len());
         }
@@ -212,11 +237,11 @@ impl<T: Waiting> Levels<T> {
         self.count_in(level);
     }
 
-    /// Adds many at the end of a level; at least one.
-    pub(super) fn extend(&mut self, level: u8, entries: impl ExactSizeIterator<Item = Entry<T>>) {
-        let count = entries.len();
+    /// Moves a line, which is not empty, to the end of a level.
+    pub(super) fn append(&mut self, level: u8, line: &mut Line<T>) {
+        let count = line.len();
         let ring = &mut self.rings[usize::from(level)];
-        ring.extend(entries);
+        ring.append(line);
         ring.live += count;
         self.live += count;
         self.occupied |= 1 << level;

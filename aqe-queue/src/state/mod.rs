@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use self::calls::Calls;
 use self::keyed::Keys;
-pub(crate) use self::levels::Taken;
 use self::levels::{Entry, Levels};
+pub(crate) use self::levels::{Line, Taken};
 use self::load::Load;
 use self::rules::Rules;
 pub(crate) use self::rules::{News, Tripped};
@@ -356,15 +356,10 @@ impl<T: Waiting> State<T> {
         self.levels.push_back(level, Entry { item, since });
     }
 
-    /// Admits many that came to one level, at least one; see [`enqueue`](Self::enqueue).
-    pub(crate) fn enqueue_all(
-        &mut self,
-        level: u8,
-        arrivals: impl ExactSizeIterator<Item = (T, Tick)>,
-    ) {
-        self.counters.submitted += arrivals.len() as u64;
-        let entries = arrivals.map(|(item, since)| Entry { item, since });
-        self.levels.extend(level, entries);
+    /// Admits a line that came to one level and is not empty; see [`enqueue`](Self::enqueue).
+    pub(crate) fn enqueue_all(&mut self, level: u8, line: &mut Line<T>) {
+        self.counters.submitted += line.len() as u64;
+        self.levels.append(level, line);
     }
 
     /// Has `item` come back from [`tick`](Self::tick) at `deadline`, unless it is over by then.
