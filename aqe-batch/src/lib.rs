@@ -1,0 +1,3 @@
+//! Batch.
+pub mod codec;
+pub mod log;
