@@ -74,6 +74,16 @@ impl CheckpointLog {
         })
     }
 
+    /// Removes the log at `path`, if there is one that nobody has open.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Locked`], [`CheckpointError::Io`], and [`CheckpointError::NotALog`] when it is something else.
+    pub fn discard(path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        let path = path.as_ref();
+        open::discard(path).map_err(|error| error.at(path))
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -119,6 +129,19 @@ impl CheckpointLog {
     /// [`CheckpointError::Io`], after which nothing more is taken.
     pub fn sync(&self) -> Result<(), CheckpointError> {
         self.writer.sync().map_err(|error| error.at(&self.path))
+    }
+
+    /// Closes the log and removes it.
+    pub(crate) fn remove(self) -> Result<(), CheckpointError> {
+        let Self {
+            path,
+            writer,
+            _lock: lock,
+        } = self;
+        drop(writer);
+        let removed = std::fs::remove_file(&path).map_err(CheckpointError::io("remove"));
+        drop(lock);
+        removed.map_err(|error| error.at(&path))
     }
 
     /// A copy of the set of items that are done, and of those that were skipped.

@@ -1,7 +1,7 @@
 //! From a path to an open log: locked, checked, cut, compacted and with room ahead.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::compact;
@@ -86,6 +86,24 @@ pub(super) fn open(
     }
     let writer = Writer::start(path, identity, file, image)?;
     Ok((writer, lock))
+}
+
+/// Removes a log. Another file of that name is left alone.
+pub(super) fn discard(path: &Path) -> Result<(), CheckpointError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(CheckpointError::io("open")(error)),
+    };
+    let _lock = Lock::acquire(path)?;
+    let mut header = Vec::new();
+    file.take(HEADER_LEN as u64)
+        .read_to_end(&mut header)
+        .map_err(CheckpointError::io("read"))?;
+    match Identity::decode(&header) {
+        Err(error @ CheckpointError::NotALog { .. }) if !header.is_empty() => Err(error),
+        _ => std::fs::remove_file(path).map_err(CheckpointError::io("remove")),
+    }
 }
 
 fn create(path: &Path, identity: &Identity) -> Result<File, CheckpointError> {
