@@ -138,3 +138,148 @@ impl Sizer {
         self.is_settled = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine on which work takes virtual time: how many items end per second when chunks have this size.
+    struct Load {
+        /// Processor time of an item and of a chunk, in seconds, on so many processors.
+        compute: f64,
+        per_chunk: f64,
+        processors: f64,
+        /// How long an item waits, and how many the other side serves at once before they stand in line there.
+        wait: f64,
+        served: f64,
+        /// What each item in flight costs all others: caches and memory.
+        crowding: f64,
+    }
+
+    const CONCURRENCY: usize = 5;
+    const LEAST: usize = 1;
+    const MOST: usize = 1 << 12;
+
+    impl Load {
+        fn throughput(&self, chunk: usize) -> f64 {
+            let in_flight = (chunk * CONCURRENCY) as f64;
+            let cost = self.compute + self.per_chunk / chunk as f64;
+            let cost = cost * (1.0 + self.crowding * in_flight);
+            // The least of what the processors give, what those in flight can bring (Little's law), and what the other side
+            // serves.
+            let waiting = if self.wait > 0.0 {
+                in_flight.min(self.served) / (self.wait + cost)
+            } else {
+                f64::INFINITY
+            };
+            (self.processors / cost).min(waiting)
+        }
+
+        /// How long so many items take when the size follows the throughput, in seconds, and the size at the end.
+        fn run(&self, items: f64, noise: u64) -> (f64, usize) {
+            let mut chance = fastrand::Rng::with_seed(noise);
+            let mut sizer = Sizer::new(20, LEAST, MOST, CONCURRENCY);
+            let (mut now, mut ended, mut size) = (0.0, 0.0, 20);
+            while ended < items {
+                // One tick. Measurements of real machines scatter.
+                let scatter = 1.0 + (chance.f64() - 0.5) * 0.02;
+                ended += self.throughput(size) * 0.05 * scatter;
+                now += 0.05;
+                size = sizer.observe(Duration::from_secs_f64(now), ended as u64);
+            }
+            (now, size)
+        }
+
+        fn best(&self) -> (f64, usize) {
+            let sizes = (0..=12).map(|power| 1 << power);
+            let measured = sizes.map(|size| (self.throughput(size), size));
+            measured.fold(
+                (0.0, 0),
+                |best, next| if next.0 > best.0 { next } else { best },
+            )
+        }
+    }
+
+    const COMPUTES: Load = Load {
+        compute: 100e-6,
+        per_chunk: 20e-6,
+        processors: 4.0,
+        wait: 0.0,
+        served: 0.0,
+        crowding: 1e-3,
+    };
+    const WAITS: Load = Load {
+        compute: 5e-6,
+        per_chunk: 20e-6,
+        processors: 4.0,
+        wait: 50e-3,
+        served: 2_000.0,
+        crowding: 1e-6,
+    };
+    const MIXED: Load = Load {
+        compute: 200e-6,
+        per_chunk: 50e-6,
+        processors: 4.0,
+        wait: 10e-3,
+        served: 10_000.0,
+        crowding: 1e-5,
+    };
+
+    #[test]
+    fn every_load_comes_within_a_tenth_of_the_best_fixed_size() {
+        for (name, load) in [("computes", COMPUTES), ("waits", WAITS), ("mixed", MIXED)] {
+            let (best, size) = load.best();
+            for noise in 0..20 {
+                // Two minutes at the best size: the search is part of the time.
+                let items = best * 120.0;
+                let (time, last) = load.run(items, noise);
+                assert!(
+                    time < 120.0 * 1.1,
+                    "{name}: {time} s, {last} instead of {size}"
+                );
+                // And it stays there.
+                assert!(
+                    load.throughput(last) > best * 0.9,
+                    "{name}: ends at {last}, not {size}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_are_small_for_work_that_computes_and_large_for_work_that_waits() {
+        let last = |load: &Load| load.run(load.best().0 * 60.0, 7).1;
+        let (computes, waits) = (last(&COMPUTES), last(&WAITS));
+        assert!(computes <= 16 && waits >= 256, "{computes} {waits}");
+        // A load that changes is followed.
+        let mut sizer = Sizer::new(20, LEAST, MOST, CONCURRENCY);
+        let (mut now, mut ended, mut size) = (0.0, 0.0, 20);
+        for (load, expected) in [
+            (&WAITS, 256..=MOST),
+            (&COMPUTES, 1..=16),
+            (&WAITS, 256..=MOST),
+        ] {
+            for _ in 0..2_000 {
+                ended += load.throughput(size) * 0.05;
+                now += 0.05;
+                size = sizer.observe(Duration::from_secs_f64(now), ended as u64);
+            }
+            assert!(expected.contains(&size), "{size}");
+        }
+    }
+
+    #[test]
+    fn the_bounds_hold_and_a_run_that_stands_still_changes_nothing() {
+        let mut sizer = Sizer::new(20, 10, 40, 1);
+        for step in 0..10_000_u64 {
+            let size = sizer.observe(Duration::from_millis(step * 10), step * step);
+            assert!((10..=40).contains(&size));
+        }
+        let size = sizer.size;
+        for step in 0..100_u64 {
+            let ended = 9_999 * 9_999;
+            let now = Duration::from_secs(1_000 + step);
+            assert_eq!(sizer.observe(now, ended), size);
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod checkpoint;
 pub mod codec;
 mod config;
 mod error;
+pub mod files;
 pub mod log;
 mod memory;
 mod meter;
@@ -22,11 +23,15 @@ pub use crate::checkpoint::Checkpoint;
 pub use crate::codec::Codec;
 pub use crate::config::{BatchConfig, ConfigError, Sizing};
 pub use crate::error::{BatchError, ItemError, Stopped};
+pub use crate::files::{
+    FileOperation, FileOperations, FileOptions, FileOutcome, FilesReport, find_files,
+};
 pub use crate::log::CheckpointError;
 pub use crate::policy::{ByConfig, Decision, Jitter, OnError, Policy, RetryPolicy};
 pub use crate::processor::{BatchProcessor, Job};
 pub use crate::progress::{Progress, ProgressStream};
 pub use crate::report::{BatchReport, FailedItem, Results};
 pub use crate::tasks::{
-    BatchStream, FromIterator, FromStream, IntoItems, ItemContext, Items, Outcome, from_stream,
+    BatchStream, FromStream, IntoItems, ItemContext, Items, Iterated, Outcome, from_stream,
 };
+pub use crate::ticker::ByteCounter;

@@ -14,7 +14,7 @@ use crate::meter::Meter;
 use crate::policy::{ByConfig, Decision, OnError};
 use crate::progress::{self, Progress, ProgressStream};
 use crate::switch::Switch;
-use crate::ticker::{Audience, Before, Ticker};
+use crate::ticker::{Audience, Before, ByteCounter, Ticker};
 
 /// Processes many items in chunks. It is a configuration that has been checked; [`job`](Self::job) begins a run with it,
 /// and any number of runs may use it at once.
@@ -137,6 +137,12 @@ impl<P, C> Job<P, C> {
     /// Lets `token` cancel the run.
     pub fn cancel(mut self, token: &CancelToken) -> Self {
         self.cancel = Some(token.clone());
+        self
+    }
+
+    /// Takes the bytes of the [progress](Progress::bytes) from `counter`, which the operation adds to.
+    pub fn count_bytes(mut self, counter: &ByteCounter) -> Self {
+        self.audience.bytes = Some(counter.clone());
         self
     }
 

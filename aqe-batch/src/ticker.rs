@@ -5,7 +5,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
 
 use crate::adaptive::Sizer;
 use crate::config::{BatchConfig, Sizing};
@@ -21,6 +24,42 @@ pub(crate) struct Audience {
     pub(crate) callback: Option<Box<dyn FnMut(&Progress) + Send>>,
     pub(crate) publisher: Option<Publisher>,
     pub(crate) probe: Option<memory::Probe>,
+    pub(crate) bytes: Option<ByteCounter>,
+}
+
+impl Audience {
+    /// The counter of bytes, which is made if there is none.
+    pub(crate) fn bytes(&mut self) -> ByteCounter {
+        self.bytes.get_or_insert_default().clone()
+    }
+}
+
+/// Counts bytes that items have processed, for [`Progress::bytes`]. Clones count together.
+///
+/// On the runtime, items have [`ItemContext::add_bytes`](crate::ItemContext::add_bytes).
+#[derive(Clone, Debug, Default)]
+pub struct ByteCounter {
+    bytes: Arc<CachePadded<AtomicU64>>,
+}
+
+impl ByteCounter {
+    /// A counter that begins with none.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds bytes.
+    pub fn add(&self, bytes: u64) {
+        // Relaxed: it orders nothing.
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many it has counted.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
 }
 
 impl fmt::Debug for Audience {
@@ -143,7 +182,7 @@ impl Ticker {
             failed: counts.failed,
             skipped: self.before.skipped + counts.skipped,
             retried: counts.retried,
-            bytes: counts.bytes,
+            bytes: counts.bytes + self.audience.bytes.as_ref().map_or(0, ByteCounter::get),
             elapsed: now,
             rate,
             time_left: left.and_then(|left| Pace::time_left(left, rate)),

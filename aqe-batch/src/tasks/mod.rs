@@ -19,7 +19,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 pub use self::context::ItemContext;
-pub use self::source::{FromIterator, FromStream, IntoItems, Items, from_stream};
+pub use self::source::{FromStream, IntoItems, Items, Iterated, from_stream};
 pub use self::stream::{BatchStream, Outcome};
 
 use self::context::Link;

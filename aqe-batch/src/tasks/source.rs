@@ -41,22 +41,22 @@ mod sealed {
 
 /// Items of an iterator.
 #[derive(Clone, Debug)]
-pub struct FromIterator<I>(I);
+pub struct Iterated<I>(I);
 
 impl<I: IntoIterator> sealed::Sealed for I {}
 
 impl<I: IntoIterator> IntoItems for I {
     type Item = I::Item;
-    type Items = FromIterator<I::IntoIter>;
+    type Items = Iterated<I::IntoIter>;
 
     fn into_items(self) -> Self::Items {
-        FromIterator(self.into_iter())
+        Iterated(self.into_iter())
     }
 }
 
-impl<I: Iterator> sealed::Sealed for FromIterator<I> {}
+impl<I: Iterator> sealed::Sealed for Iterated<I> {}
 
-impl<I: Iterator> Items for FromIterator<I> {
+impl<I: Iterator> Items for Iterated<I> {
     type Item = I::Item;
 
     fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
