@@ -93,7 +93,7 @@ impl Checkpoint {
         keep: K,
         interval: usize,
         switch: &Arc<Switch>,
-    ) -> Result<(Ledger<K>, Vec<(u64, T)>), CheckpointError> {
+    ) -> Result<Reopened<T, K>, CheckpointError> {
         if self.begin == Begin::Anew {
             CheckpointLog::discard(&self.path)?;
         }
@@ -104,17 +104,22 @@ impl Checkpoint {
         })?;
         let waiting = Arc::clone(switch);
         log.on_sync(Box::new(move || waiting.progressed()));
+        let lag = self.sync_lag.saturating_mul(interval as u64);
+        log.hurry_at(lag / 2);
         let ledger = Ledger {
             log,
             keep,
             interval: interval as u64,
-            lag: self.sync_lag.saturating_mul(interval as u64),
+            lag,
             end: self.end,
             switch: Arc::clone(switch),
         };
         Ok((ledger, restored))
     }
 }
+
+/// An open log, and the results that it keeps.
+type Reopened<T, K> = (Ledger<K>, Vec<(u64, T)>);
 
 /// What is kept of a result.
 pub(crate) trait Keep<T>: Send + Sync {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::policy::RetryPolicy;
 
 /// The settings of a batch processor. The defaults fit items that take a millisecond or more, such as files and requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BatchConfig {
     /// Items per chunk. 20 by default. On threads, workers claim so many at least; as tasks, so many items of a chunk
@@ -22,9 +22,9 @@ pub struct BatchConfig {
     /// After how many items the state is handed to the system, so that the end of the process costs no more than that;
     /// it is on disk soon after. 100 by default. Has no effect without a [`Checkpoint`](crate::Checkpoint).
     pub checkpoint_interval: usize,
-    /// How many percent (1–100) of the memory of the machine or its control group may be in use before new chunks wait.
+    /// How many percent (above 0, up to 100) of the memory of the machine or its control group may be in use before new chunks wait.
     /// 80 by default; `None` does not look.
-    pub memory_threshold: Option<u8>,
+    pub memory_threshold: Option<f64>,
     /// How long new chunks wait for memory before the run is given up. Five minutes by default.
     pub memory_patience: Duration,
     /// How many items may fail; one more aborts the run. 5 by default; `None` runs to the end whatever fails, and then
@@ -58,6 +58,9 @@ pub enum Sizing {
 /// The largest chunk, and the most chunks at once.
 const MOST: usize = 1 << 20;
 
+/// The longest interval; results are handed over earlier where they are large.
+const MOST_INTERVAL: usize = 1_000_000_000;
+
 impl Default for BatchConfig {
     fn default() -> Self {
         Self {
@@ -65,7 +68,7 @@ impl Default for BatchConfig {
             sizing: Sizing::Fixed,
             concurrency: 5,
             checkpoint_interval: 100,
-            memory_threshold: Some(80),
+            memory_threshold: Some(80.0),
             memory_patience: Duration::from_secs(300),
             error_threshold: Some(5),
             retry: RetryPolicy::none(),
@@ -106,7 +109,7 @@ impl BatchConfig {
 
     /// Sets [`memory_threshold`](Self::memory_threshold).
     #[must_use]
-    pub fn memory_threshold(mut self, percent: impl Into<Option<u8>>) -> Self {
+    pub fn memory_threshold(mut self, percent: impl Into<Option<f64>>) -> Self {
         self.memory_threshold = percent.into();
         self
     }
@@ -157,9 +160,17 @@ impl BatchConfig {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         within("chunk_size", self.chunk_size, 1, MOST)?;
         within("concurrency", self.concurrency, 1, MOST)?;
-        within("checkpoint_interval", self.checkpoint_interval, 1, MOST)?;
-        let percent = usize::from(self.memory_threshold.unwrap_or(100));
-        within("memory_threshold", percent, 1, 100)?;
+        within(
+            "checkpoint_interval",
+            self.checkpoint_interval,
+            1,
+            MOST_INTERVAL,
+        )?;
+        let percent = self.memory_threshold.unwrap_or(100.0);
+        if !(percent > 0.0 && percent <= 100.0) {
+            let field = "memory_threshold";
+            return Err(ConfigError::NotAPercentage { field });
+        }
         if let Sizing::Adaptive { least, most } = self.sizing {
             within("sizing.least", least, 1, MOST)?;
             within("sizing.most", most, least, MOST)?;
@@ -189,6 +200,12 @@ fn within(field: &'static str, value: usize, from: usize, to: usize) -> Result<(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
+    /// A percentage is none, or zero, which no run could meet.
+    #[error("`{field}` must be above 0 and at most 100 percent; leave it out to have none")]
+    NotAPercentage {
+        /// The field of [`BatchConfig`].
+        field: &'static str,
+    },
     /// A number is too small or too large.
     #[error("`{field}` is {value}; it must be {from} to {to}")]
     OutOfRange {
@@ -226,7 +243,7 @@ mod tests {
         );
         assert_eq!(
             (config.memory_threshold, config.error_threshold),
-            (Some(80), Some(5))
+            (Some(80.0), Some(5))
         );
         assert_eq!(config.validate(), Ok(()));
     }
@@ -239,8 +256,8 @@ mod tests {
             (base().chunk_size(usize::MAX), "chunk_size"),
             (base().concurrency(0), "concurrency"),
             (base().checkpoint_interval(0), "checkpoint_interval"),
-            (base().memory_threshold(0), "memory_threshold"),
-            (base().memory_threshold(101), "memory_threshold"),
+            (base().memory_threshold(0.0), "memory_threshold"),
+            (base().memory_threshold(f64::NAN), "memory_threshold"),
             (base().adaptive(0, 5), "sizing.least"),
             (base().adaptive(8, 5), "sizing.most"),
             (base().adaptive(30, 50), "chunk_size"),

@@ -128,15 +128,61 @@ impl<T> Results<T> {
         results
     }
 
-    /// Puts results of single items into order.
-    pub(crate) fn of_items(mut items: Vec<(u64, T)>) -> Self {
-        // Stable sorting finds the runs that are in order already: each lane's items nearly are.
+    /// Puts what workers have gathered into one order.
+    pub(crate) fn of_parts(mut parts: Vec<Gathered<T>>) -> Self {
+        parts.retain(|part| !part.values.is_empty());
+        if parts.iter().all(Gathered::is_in_order) {
+            return Self::merge(parts);
+        }
+        let mut items = Vec::with_capacity(parts.iter().map(|part| part.values.len()).sum());
+        for part in parts {
+            let numbers = part
+                .stretches
+                .into_iter()
+                .flat_map(|(first, len)| first..first + len);
+            items.extend(numbers.zip(part.values));
+        }
+        // Stable sorting finds the runs that are in order already, and most are.
         items.sort_by_key(|(item, _)| *item);
         let mut results = Self::default();
         results.values.reserve_exact(items.len());
         for (item, value) in items {
             results.stretch(item, 1);
             results.values.push(value);
+        }
+        results
+    }
+
+    /// Merges parts that are in order, a stretch at a time.
+    fn merge(parts: Vec<Gathered<T>>) -> Self {
+        let mut results = Self::default();
+        let len = parts.iter().map(|part| part.values.len()).sum();
+        results.values.reserve_exact(len);
+        let mut parts: Vec<_> = parts
+            .into_iter()
+            .map(|part| {
+                (
+                    part.stretches.into_iter().peekable(),
+                    part.values.into_iter(),
+                )
+            })
+            .collect();
+        // One part for each worker, so the one with the lowest item is soon found.
+        while let Some((stretches, values)) = parts
+            .iter_mut()
+            .filter_map(|(stretches, values)| {
+                let first = stretches.peek()?.0;
+                Some((first, (stretches, values)))
+            })
+            .min_by_key(|(first, _)| *first)
+            .map(|(_, part)| part)
+        {
+            let Some((first, len)) = stretches.next() else {
+                break;
+            };
+            results.stretch(first, len);
+            // As many as there are in memory.
+            results.values.extend(values.by_ref().take(len as usize));
         }
         results
     }
@@ -149,6 +195,46 @@ impl<T> Results<T> {
                 at: self.values.len(),
             }),
         }
+    }
+}
+
+/// What one worker has gathered, in the order in which it came.
+#[derive(Debug)]
+pub(crate) struct Gathered<T> {
+    values: Vec<T>,
+    /// The first item of a run of values, and how many there are.
+    stretches: Vec<(u64, u64)>,
+}
+
+impl<T> Gathered<T> {
+    #[inline]
+    pub(crate) fn push(&mut self, item: u64, value: T) {
+        self.values.push(value);
+        match self.stretches.last_mut() {
+            Some((first, len)) if *first + *len == item => *len += 1,
+            _ => self.stretches.push((item, 1)),
+        }
+    }
+
+    fn is_in_order(&self) -> bool {
+        self.stretches.is_sorted_by_key(|(first, _)| *first)
+    }
+}
+
+impl<T> Default for Gathered<T> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            stretches: Vec::new(),
+        }
+    }
+}
+
+impl<T> Extend<(u64, T)> for Gathered<T> {
+    fn extend<I: IntoIterator<Item = (u64, T)>>(&mut self, items: I) {
+        items
+            .into_iter()
+            .for_each(|(item, value)| self.push(item, value));
     }
 }
 
@@ -186,8 +272,21 @@ mod tests {
             (5, vec![]),
         ];
         let results = Results::of_runs(runs);
-        let items = vec![(8, 'i'), (0, 'a'), (1, 'b'), (7, 'h'), (2, 'c')];
-        assert_eq!(results, Results::of_items(items));
+        for parts in [
+            vec![vec![(8, 'i'), (0, 'a'), (1, 'b'), (7, 'h'), (2, 'c')]],
+            vec![
+                vec![(2, 'c'), (8, 'i')],
+                vec![],
+                vec![(0, 'a'), (1, 'b'), (7, 'h')],
+            ],
+        ] {
+            let gathered = parts.into_iter().map(|items| {
+                let mut part = Gathered::default();
+                part.extend(items);
+                part
+            });
+            assert_eq!(results, Results::of_parts(gathered.collect()));
+        }
         let found: Vec<_> = (0..10).map(|item| results.get(item).copied()).collect();
         let (a, b, c, h, i) = (Some('a'), Some('b'), Some('c'), Some('h'), Some('i'));
         assert_eq!(found, [a, b, c, None, None, None, None, h, i, None]);

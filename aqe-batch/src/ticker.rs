@@ -18,10 +18,13 @@ use crate::meter::{Counts, Meter};
 use crate::progress::{Pace, Progress, Publisher};
 use crate::switch::Switch;
 
+/// Is called with the progress.
+type Callback = Box<dyn FnMut(&Progress) + Send>;
+
 /// Who is told of progress.
 #[derive(Default)]
 pub(crate) struct Audience {
-    pub(crate) callback: Option<Box<dyn FnMut(&Progress) + Send>>,
+    pub(crate) callback: Option<Callback>,
     pub(crate) publisher: Option<Publisher>,
     pub(crate) probe: Option<memory::Probe>,
     pub(crate) bytes: Option<ByteCounter>,

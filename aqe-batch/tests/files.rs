@@ -1,5 +1,10 @@
 //! Files: done once for each content, and again when they change.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic fails the test, helpers included"
+)]
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -96,7 +96,7 @@ fn run(form: Form, log: &Path, diary: &Path) -> Came {
             let operation = move |item: u64, _| {
                 note(item);
                 async move {
-                    if item % 3 == 0 {
+                    if item.is_multiple_of(3) {
                         tokio::task::yield_now().await;
                     }
                     operate(item)
@@ -169,13 +169,9 @@ fn killed_at_any_moment_it_resumes_and_comes_to_the_same() {
         let log = folder.path().join(format!("{round}.log"));
         let diary = folder.path().join(format!("{round}.diary"));
         let mut interruptions = 0;
-        // Killed several times, each time when it has started some more items.
-        while let Some(from) = chance
-            .bool()
-            .then(|| lines(&diary).len())
-            .or((interruptions == 0).then_some(0))
-        {
-            let until = from + chance.usize(0..1_200);
+        // Killed once or several times, each time when it has started some more items.
+        while interruptions == 0 || chance.bool() {
+            let until = lines(&diary).len() + chance.usize(0..1_200);
             interruptions += 1;
             kills += usize::from(kill_when(form, &log, &diary, until));
         }

@@ -1,5 +1,10 @@
 //! Runs on the runtime: results, order, backpressure, errors, retries, panics, cancellation, drops, progress.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic fails the test, helpers included"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;

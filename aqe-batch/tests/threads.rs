@@ -1,5 +1,10 @@
 //! Runs on threads: results, errors, retries, skips, panics, cancellation, memory, progress.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic fails the test, helpers included"
+)]
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -248,7 +253,7 @@ fn cancelling_ends_a_run_and_a_retry_that_waits() {
 fn new_chunks_wait_for_memory_and_the_wait_is_seen() {
     let items: Vec<u32> = (0..500).collect();
     let config = BatchConfig::default()
-        .memory_threshold(80)
+        .memory_threshold(80.0)
         .progress_interval(Duration::from_millis(1));
     let started = Arc::new(AtomicUsize::new(0));
     let (looks, seen) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));

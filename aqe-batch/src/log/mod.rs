@@ -11,10 +11,10 @@
 //!
 //! # On disk
 //!
-//! One file: a block of [header](header), then [records](frame) of up to a mebibyte (or one result, if that is larger),
+//! One file: a block of header, then records of up to a mebibyte (or one result, if that is larger),
 //! each with a number and checksums. The file is filled with zeros ahead of the records, so that making a record
 //! durable changes no metadata of the file system. A thread of the log does this and syncs whenever something
-//! was appended, with at most one sync at a time; what is appended meanwhile goes with the next one. When more than half
+//! was appended, with at most one sync at a time and two milliseconds between them; what is appended meanwhile goes with the next one. When more than half
 //! of the file says nothing new, it is written again without that, under another name, synced, and put in place.
 
 mod compact;
@@ -153,6 +153,11 @@ impl CheckpointLog {
     /// The items that have been appended and are not yet on disk.
     pub(crate) fn unsynced(&self) -> u64 {
         self.writer.unsynced()
+    }
+
+    /// With more items than this not yet on disk, the log's thread syncs without a rest.
+    pub(crate) fn hurry_at(&self, items: u64) {
+        self.writer.hurry_at(items);
     }
 
     /// Whether nothing more is taken.

@@ -199,15 +199,13 @@ fn flipped_anywhere_it_is_refused_or_says_what_was_written() {
 fn records_that_were_not_yet_safe_may_be_lost_in_any_order() {
     // No sync ever succeeds after the first, so nothing is claimed to be safe.
     let (mut bytes, states) = written(0);
-    let mut sequence = 0;
     for item in 0..3_u64 {
         let mut contents = Vec::new();
         let start = states[0].1 as u64;
         contents::write_ranges(std::slice::from_ref(&(item..item + 1)), &mut contents);
         bytes.truncate((start + item * 48) as usize);
         let place = (bytes.len() as u64, start);
-        frame::Frame::write(frame::Kind::Done, sequence, place, &contents, &mut bytes);
-        sequence += 1;
+        frame::Frame::write(frame::Kind::Done, item, place, &contents, &mut bytes);
     }
     // The machine stopped when the third had reached the disk and the second had not.
     let second = states[0].1 + 48;
@@ -219,7 +217,7 @@ fn records_that_were_not_yet_safe_may_be_lost_in_any_order() {
 
 #[test]
 fn a_full_disk_keeps_everything_before() {
-    for capacity in 4_096..4_700 {
+    for capacity in (4_096..4_700).step_by(5) {
         let disk = Disk::new(capacity, usize::MAX);
         let writer = disk.writer();
         let mut taken = Vec::new();
@@ -438,7 +436,7 @@ fn a_log_that_repeats_itself_is_written_again_and_says_the_same() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Any bytes are read to an end or refused, whether or not checksums are right.
     #[test]

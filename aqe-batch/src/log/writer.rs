@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -31,6 +32,10 @@ pub(super) const FIRST_SEGMENT: u64 = 256 << 10;
 
 /// Later segments are as long as the log so far, up to this.
 const LARGEST_SEGMENT: u64 = 4 << 20;
+
+/// How long the log's own thread waits after a sync before the next, unless it is to hurry. A sync costs a good part of a
+/// processor for as long as it takes; back to back they would be felt by work that computes.
+const REST: Duration = Duration::from_millis(2);
 
 /// A record of an entry with very many ranges is closed after so many.
 const RANGES: usize = 16_384;
@@ -74,6 +79,11 @@ struct State {
     compact_at: u64,
     /// Whether a thread syncs now.
     is_syncing: bool,
+    /// Until when the log's thread does not sync by itself, and whether it waits for that.
+    rests_until: Option<Instant>,
+    is_resting: bool,
+    /// With more items than this not yet on disk, it does not wait.
+    hurries_at: u64,
     /// Items appended since the log was opened.
     appended: u64,
     failed: Option<CheckpointError>,
@@ -115,6 +125,9 @@ impl Writer {
                 result_bytes: image.result_bytes,
                 compact_at: next_compaction(image.end),
                 is_syncing: false,
+                rests_until: None,
+                is_resting: false,
+                hurries_at: u64::MAX,
                 appended: 0,
                 failed: None,
                 is_closing: false,
@@ -130,7 +143,7 @@ impl Writer {
             .name("aqe-checkpoint".to_owned())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || shared.run(home)
+                move || shared.run(home.as_ref())
             })?;
         Ok(Self {
             shared,
@@ -160,8 +173,9 @@ impl Writer {
             return Err(self.shared.told(&mut state));
         }
         state.appended += items;
-        self.shared.unsynced.fetch_add(items, Ordering::Relaxed);
-        if !state.is_syncing {
+        let unsynced = self.shared.unsynced.fetch_add(items, Ordering::Relaxed) + items;
+        // Waking a thread costs more than appending, so it is left alone where it would go on waiting.
+        if !state.is_syncing && (!state.is_resting || unsynced > state.hurries_at) {
             self.shared.work.notify_one();
         }
         Ok(())
@@ -187,6 +201,10 @@ impl Writer {
 
     pub(super) fn unsynced(&self) -> u64 {
         self.shared.unsynced.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn hurry_at(&self, items: u64) {
+        self.shared.state.lock().hurries_at = items;
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -224,7 +242,7 @@ impl fmt::Debug for Writer {
 
 impl Shared {
     /// What the log's thread does until the log is dropped.
-    fn run(&self, home: Option<(PathBuf, Identity)>) {
+    fn run(&self, home: Option<&(PathBuf, Identity)>) {
         let mut state = self.state.lock();
         // The first thing: room for the first records, and what was read made sure of.
         self.keep_ahead(&mut state);
@@ -233,8 +251,12 @@ impl Shared {
                 return;
             }
             if state.durable < state.position && !state.is_syncing {
+                if self.rests(&mut state) {
+                    continue;
+                }
                 self.sync(&mut state);
-            } else if let Some((path, identity)) = home.as_ref().filter(|_| state.is_bloated()) {
+                state.rests_until = Some(Instant::now() + REST);
+            } else if let Some((path, identity)) = home.filter(|_| state.is_bloated()) {
                 self.compact(&mut state, path, identity);
             } else if state.is_closing && !state.is_syncing {
                 return;
@@ -244,6 +266,23 @@ impl Shared {
                 self.work.wait(&mut state);
             }
         }
+    }
+
+    /// Waits for the end of the rest or for a reason to hurry; whether there may be another one to wait for.
+    fn rests(&self, state: &mut MutexGuard<'_, State>) -> bool {
+        let Some(until) = state.rests_until else {
+            return false;
+        };
+        if state.is_closing || self.unsynced.load(Ordering::Relaxed) > state.hurries_at {
+            return false;
+        }
+        state.is_resting = true;
+        let waited = self.work.wait_until(state, until);
+        state.is_resting = false;
+        if waited.timed_out() {
+            state.rests_until = None;
+        }
+        true
     }
 
     /// Syncs what has been written so far. The lock is released meanwhile.

@@ -52,9 +52,9 @@ pub(crate) enum Verdict {
 }
 
 impl Watch {
-    pub(crate) fn new(percent: u8, patience: Duration) -> Self {
+    pub(crate) fn new(percent: f64, patience: Duration) -> Self {
         Self {
-            threshold: f64::from(percent) / 100.0,
+            threshold: percent / 100.0,
             patience,
             since: None,
             waited: Duration::ZERO,
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn chunks_wait_above_the_threshold_and_not_for_ever() {
         let second = Duration::from_secs;
-        let mut watch = Watch::new(80, second(10));
+        let mut watch = Watch::new(80.0, second(10));
         assert_eq!(watch.look(second(0), Some(0.8)), Verdict::Go);
         assert_eq!(watch.look(second(1), Some(0.81)), Verdict::Wait);
         assert_eq!(watch.look(second(11), Some(0.9)), Verdict::Wait);

@@ -22,7 +22,7 @@ use super::source::{Fed, Feed, Items};
 use crate::checkpoint::{Keep, Keeper};
 use crate::error::ItemError;
 use crate::policy::{Decision, Policy, RetryPolicy};
-use crate::report::FailedItem;
+use crate::report::{FailedItem, Gathered};
 use crate::switch::Switch;
 
 /// Polls after which a lane lets other tasks of its thread run.
@@ -63,7 +63,7 @@ pub(super) struct Lane<S: Items, F, P, Fut, T, E, K> {
     /// Items that were claimed and have not started.
     queue: VecDeque<(u64, S::Item)>,
     is_over: bool,
-    results: Vec<(u64, T)>,
+    results: Gathered<T>,
     /// Outcomes on their way to the consumer.
     outcomes: Vec<(u64, Result<T, ItemError<E>>)>,
 }
@@ -78,11 +78,6 @@ struct Slot<I, Fut, E> {
     pause: Option<(Pin<Box<Sleep>>, E)>,
     waker: Waker,
     listing: Arc<SlotWaker>,
-}
-
-/// What a lane leaves.
-pub(super) struct Gathered<T> {
-    pub(super) results: Vec<(u64, T)>,
 }
 
 impl<S, F, P, Fut, T, E, K> Lane<S, F, P, Fut, T, E, K>
@@ -113,7 +108,7 @@ where
             woken: Vec::new(),
             queue: VecDeque::new(),
             is_over: false,
-            results: Vec::new(),
+            results: Gathered::default(),
             outcomes: Vec::new(),
         }
     }
@@ -124,9 +119,7 @@ where
         self.slots.clear();
         self.flush();
         self.keeper.flush();
-        Gathered {
-            results: std::mem::take(&mut self.results),
-        }
+        self.results
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -300,7 +293,7 @@ where
         self.keeper.done(number, &value);
         match &self.common.sink {
             Sink::Drop => {}
-            Sink::Collect => self.results.push((number, value)),
+            Sink::Collect => self.results.push(number, value),
             Sink::Stream(_) => self.outcomes.push((number, Ok(value))),
         }
         self.free(at);

@@ -23,7 +23,7 @@ pub use self::source::{FromStream, IntoItems, Items, Iterated, from_stream};
 pub use self::stream::{BatchStream, Outcome};
 
 use self::context::Link;
-use self::lane::{Common, Gathered, Lane, Sink};
+use self::lane::{Common, Lane, Sink};
 use self::outbox::Outbox;
 use self::source::Feed;
 use self::stream::Ended;
@@ -34,7 +34,7 @@ use crate::log::done::DoneSet;
 use crate::meter::Meter;
 use crate::policy::Policy;
 use crate::processor::{self, Job, Opened};
-use crate::report::{BatchReport, FailedItem, Results};
+use crate::report::{BatchReport, FailedItem, Gathered, Results};
 use crate::switch::Switch;
 use crate::threads::exact;
 use crate::ticker::Ticker;
@@ -231,15 +231,15 @@ where
     P: Policy<E> + Send + Sync + 'static,
     K: Keep<T> + 'static,
 {
-    let (run, mut results, _) = begin(job, items, operation, keep, sink)
+    let (run, restored, _) = begin(job, items, operation, keep, sink)
         .await
         .map_err(|stopped| BatchError::new(stopped, BatchReport::default()))?;
-    let (gathered, report, stopped) = run.finish().await;
-    for gathered in gathered {
-        results.extend(gathered.results);
-    }
+    let (mut parts, report, stopped) = run.finish().await;
+    let mut earlier = Gathered::default();
+    earlier.extend(restored);
+    parts.push(earlier);
     let report = BatchReport {
-        results: Results::of_items(results),
+        results: Results::of_parts(parts),
         failed: report.failed,
         progress: report.progress,
     };

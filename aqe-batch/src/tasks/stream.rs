@@ -27,6 +27,9 @@ pub struct Outcome<T, E> {
     pub is_restored: bool,
 }
 
+/// An outcome of this run.
+type Fresh<T, E> = (u64, Result<T, ItemError<E>>);
+
 /// What the end of a run tells, and whether it was the end.
 pub(super) type Ended<E> = (BatchReport<(), E>, Option<Stopped>);
 
@@ -40,7 +43,7 @@ pub(super) type Ended<E> = (BatchReport<(), E>, Option<Stopped>);
 pub struct BatchStream<T, E> {
     pub(super) switch: Arc<Switch>,
     pub(super) outbox: Arc<Outbox<T, E>>,
-    pub(super) taken: VecDeque<(u64, Result<T, ItemError<E>>)>,
+    pub(super) taken: VecDeque<Fresh<T, E>>,
     /// The results of earlier runs, in order.
     pub(super) restored: VecDeque<(u64, T)>,
     /// Items that an earlier run has skipped: nothing comes for them.
@@ -181,7 +184,7 @@ impl<T, E> BatchStream<T, E> {
     }
 
     /// The next outcome of this run, in whatever order.
-    fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Poll<Option<(u64, Result<T, ItemError<E>>)>> {
+    fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Poll<Option<Fresh<T, E>>> {
         if self.taken.is_empty() && ready!(self.outbox.poll_take(cx, &mut self.taken)).is_none() {
             return Poll::Ready(None);
         }

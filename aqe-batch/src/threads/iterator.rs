@@ -11,7 +11,7 @@ use crate::error::{BatchError, Stopped};
 use crate::log::done::{DoneSet, MAX_ITEMS};
 use crate::policy::Policy;
 use crate::processor::{self, Job};
-use crate::report::{BatchReport, Results};
+use crate::report::{BatchReport, Gathered, Results};
 
 impl<P, C> Job<P, C> {
     /// Applies `operation` to every item of an iterator, on threads, and collects the results in the order of the items.
@@ -43,7 +43,7 @@ impl<P, C> Job<P, C> {
     {
         self.kept_as::<T>();
         let keep = ByCodec(self.codec.clone());
-        let gather = |local: &mut Vec<(u64, T)>, item, value| local.push((item, value));
+        let gather = |local: &mut Gathered<T>, item, value| local.push(item, value);
         over_iterator(self, items.into_iter(), operation, gather, keep)
     }
 
@@ -86,7 +86,7 @@ where
     T: Send,
     E: Send,
     F: Fn(&I::Item) -> Result<T, E> + Sync,
-    G: Fn(&mut Vec<(u64, T)>, u64, T) + Sync,
+    G: Fn(&mut Gathered<T>, u64, T) + Sync,
     P: Policy<E> + Sync,
     K: Keep<T>,
 {
@@ -119,7 +119,7 @@ where
         ledger: opened.ledger,
         failed: Mutex::default(),
     };
-    let locals = team.run(&mut ticker, began);
+    let mut parts = team.run(&mut ticker, began);
     let source = work.source.lock();
     if source.is_over
         && let Err(error) = processor::source_is_the_same(&source.done, source.next)
@@ -129,10 +129,11 @@ where
     let total = source.is_over.then_some(source.next);
     drop(source);
     let (failed, progress, stopped) = finish(team, &mut ticker, began, total);
-    let mut results = opened.restored;
-    locals.into_iter().for_each(|local| results.extend(local));
+    let mut earlier = Gathered::default();
+    earlier.extend(opened.restored);
+    parts.push(earlier);
     let report = BatchReport {
-        results: Results::of_items(results),
+        results: Results::of_parts(parts),
         failed,
         progress,
     };
@@ -181,12 +182,12 @@ where
     T: Send,
     E: Send,
     F: Fn(&I::Item) -> Result<T, E> + Sync,
-    G: Fn(&mut Vec<(u64, T)>, u64, T) + Sync,
+    G: Fn(&mut Gathered<T>, u64, T) + Sync,
 {
     type Claim = EachClaim<I::Item>;
     type Value = T;
     type Error = E;
-    type Local = Vec<(u64, T)>;
+    type Local = Gathered<T>;
 
     fn claim(&self, chunk: usize, _: usize) -> Option<Self::Claim> {
         let mut items = Vec::with_capacity(chunk);

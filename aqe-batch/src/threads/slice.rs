@@ -571,7 +571,7 @@ mod tests {
             let mut seen = Vec::new();
             while let Some(range) = cursor.claim(chunk, workers) {
                 let taken = rest.take(&range);
-                prop_assert_eq!(taken.iter().copied().collect::<Vec<_>>(), range.clone().collect::<Vec<_>>());
+                prop_assert_eq!(taken.to_vec(), range.clone().collect::<Vec<_>>());
                 seen.extend(range);
             }
             let expected: Vec<usize> = (0..len).filter(|item| !set.contains(*item as u64)).collect();
