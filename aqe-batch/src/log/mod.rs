@@ -198,7 +198,7 @@ pub fn read_any(
 /// Any bytes as records whose checksums are right, for fuzzing.
 #[cfg(fuzzing)]
 pub fn dress(contents: &[&[u8]]) -> Vec<u8> {
-    let mut log = open::JobIdentity::new("fuzz").identity().encode();
+    let mut log = JobIdentity::new("fuzz").identity().encode();
     for (sequence, contents) in contents.iter().enumerate() {
         let kind = match contents.first().map(|byte| byte % 3) {
             Some(0) => frame::Kind::Done,
