@@ -258,6 +258,98 @@ fn a_sync_that_fails_ends_the_log() {
     assert!(writer.append(&mut entry(step)).is_err());
 }
 
+/// A disk that loses, when the machine stops, any part of what was not synced.
+#[derive(Default)]
+struct Volatile {
+    stable: Mutex<Vec<u8>>,
+    /// What the page cache holds: sector by sector, as a disk takes it.
+    pending: Mutex<Vec<(usize, Vec<u8>)>>,
+}
+
+const SECTOR: usize = 512;
+
+fn overwrite(disk: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = disk.len().max(offset + bytes.len());
+    disk.resize(end, 0);
+    disk[offset..offset + bytes.len()].copy_from_slice(bytes);
+}
+
+impl Volatile {
+    fn writer(self: &Arc<Self>, image: Image) -> Writer {
+        let medium: Arc<dyn Medium> = Arc::clone(self) as _;
+        Writer::over(medium, None, image).unwrap()
+    }
+
+    /// What is found after the machine has stopped.
+    fn crash(&self, chance: &mut fastrand::Rng) -> Vec<u8> {
+        let mut disk = self.stable.lock().clone();
+        for (offset, bytes) in &*self.pending.lock() {
+            if chance.bool() {
+                overwrite(&mut disk, *offset, bytes);
+            }
+        }
+        disk
+    }
+}
+
+impl Medium for Volatile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let (mut at, end) = (offset as usize, offset as usize + bytes.len());
+        let mut pending = self.pending.lock();
+        while at < end {
+            let next = end.min((at / SECTOR + 1) * SECTOR);
+            let part = &bytes[at - offset as usize..next - offset as usize];
+            pending.push((at, part.to_vec()));
+            at = next;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // What is written while this runs may or may not be included; here it is not.
+        let (mut stable, mut pending) = (self.stable.lock(), self.pending.lock());
+        for (offset, bytes) in pending.drain(..) {
+            overwrite(&mut stable, offset, &bytes);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_machine_that_stops_loses_nothing_that_was_synced() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut chance = fastrand::Rng::with_seed(seed);
+    for _ in 0..200 {
+        let disk = Arc::new(Volatile::default());
+        *disk.stable.lock() = job().identity().encode();
+        let (_, image) = read(&disk.stable.lock()).unwrap();
+        let writer = disk.writer(image);
+        let (mut synced, mut appended) = (0, 0);
+        for step in 0..chance.u64(1..12) {
+            writer.append(&mut entry(step)).unwrap();
+            appended = step + 1;
+            if chance.u8(..4) == 0 {
+                writer.sync().unwrap();
+                synced = appended;
+            }
+        }
+        for _ in 0..5 {
+            let found = disk.crash(&mut chance);
+            let (said, image) = read(&found).expect("a torn end is no damage");
+            for step in 0..synced {
+                let items = entry(step).ranges().flatten().collect::<Vec<_>>();
+                assert!(items.iter().all(|item| said.done.contains(item)), "{step}");
+            }
+            let possible: Vec<u64> = (0..appended)
+                .flat_map(|step| entry(step).ranges().flatten().collect::<Vec<_>>())
+                .collect();
+            assert!(said.done.iter().all(|item| possible.contains(item)));
+            assert!(image.end <= found.len() as u64);
+        }
+    }
+}
+
 fn file() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.log");
