@@ -103,14 +103,14 @@ pub use self::config::{Config, ConfigError, Loader};
 #[cfg(feature = "queue")]
 pub use self::engine::{Engine, EngineBuilder};
 pub use self::error::Error;
+#[cfg(feature = "batch")]
+#[doc(inline)]
+pub use aqe_batch::{BatchConfig, BatchProcessor, BatchReport, Checkpoint};
 #[cfg(feature = "queue")]
 #[doc(inline)]
 pub use aqe_queue::{
     AsyncOperationQueue, AttemptContext, HandlerError, Operation, OperationError, OperationHandle,
     Priority, QueueConfig, QueueObserver, Registry, RetryPolicy, SubmitError,
 };
-#[cfg(feature = "batch")]
-#[doc(inline)]
-pub use aqe_batch::{BatchConfig, BatchProcessor, BatchReport, Checkpoint};
 /// The type of sizes in the configuration.
 pub use bytesize::ByteSize;

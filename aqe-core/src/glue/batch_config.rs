@@ -48,7 +48,10 @@ mod tests {
         let config = Config::parse(text, "qe.config.yaml").unwrap();
         let batch = BatchConfig::from(&config.batch);
         assert_eq!((batch.chunk_size, batch.concurrency), (7, 3));
-        assert_eq!((batch.checkpoint_interval, batch.error_threshold), (12, Some(0)));
+        assert_eq!(
+            (batch.checkpoint_interval, batch.error_threshold),
+            (12, Some(0))
+        );
         assert_eq!(batch.memory_threshold, Some(62.5));
     }
 

@@ -1,13 +1,13 @@
 //! One durable checkpoint after the other: a hundred items with eight bytes of result each, on disk when it returns.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::{Seek, SeekFrom, Write};
 
 use aqe_batch::log::{CheckpointLog, Entry as LogEntry, JobIdentity};
 use redb::{Database, TableDefinition};
 use xtask::Result;
 
-use super::{Entry, entry, failed};
+use super::{Entry, entry, failed, folder};
 use crate::measure::{Reading, Stretch};
 use crate::rounds::Scale;
 
@@ -23,13 +23,6 @@ const ITEMS: u64 = 100;
 
 fn checkpoints(scale: Scale) -> u64 {
     scale.of(2_000)
-}
-
-fn folder() -> Result<tempfile::TempDir> {
-    // Beside the program, not in the system's folder for temporary files, which may be in memory.
-    let program = std::env::current_exe().map_err(failed)?;
-    let place = program.parent().unwrap_or(std::path::Path::new("."));
-    tempfile::tempdir_in(place).map_err(failed)
 }
 
 fn bytes(nth: u64) -> Vec<u8> {
@@ -62,17 +55,16 @@ fn aqe(scale: Scale) -> Result<Vec<Reading>> {
 
 fn pre_written(scale: Scale) -> Result<Vec<Reading>> {
     let folder = folder()?;
-    let file = File::create(folder.path().join("log")).map_err(failed)?;
+    let mut file = File::create(folder.path().join("log")).map_err(failed)?;
     let zeros = vec![0; 1 << 20];
-    for at in 0..4 {
-        file.write_all_at(&zeros, at << 20).map_err(failed)?;
+    for _ in 0..4 {
+        file.write_all(&zeros).map_err(failed)?;
     }
     file.sync_all().map_err(failed)?;
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
     let stretch = Stretch::start();
     for nth in 0..checkpoints(scale) {
-        let bytes = bytes(nth);
-        file.write_all_at(&bytes, nth * bytes.len() as u64)
-            .map_err(failed)?;
+        file.write_all(&bytes(nth)).map_err(failed)?;
         file.sync_data().map_err(failed)?;
     }
     Ok(stretch.per_operation(checkpoints(scale)))

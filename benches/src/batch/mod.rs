@@ -122,6 +122,15 @@ fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::new(error.to_string())
 }
 
+/// A folder on the disk of the program, not in the system's folder for temporary files, which may be in memory.
+fn folder() -> Result<tempfile::TempDir> {
+    let program = std::env::current_exe().map_err(failed)?;
+    let place = program
+        .parent()
+        .ok_or_else(|| Failure::new("this program is in no folder"))?;
+    tempfile::tempdir_in(place).map_err(failed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

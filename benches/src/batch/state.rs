@@ -7,7 +7,7 @@ use aqe_batch::log::{CheckpointLog, Entry as LogEntry, JobIdentity};
 use aqe_batch::{BatchConfig, BatchProcessor, Checkpoint};
 use xtask::{Failure, Result};
 
-use super::{Entry, entry, failed};
+use super::{Entry, entry, failed, folder};
 use crate::measure::{Reading, Stretch};
 use crate::rounds::Scale;
 
@@ -26,12 +26,6 @@ pub(super) const STREAMED_10M: &[Entry] = &[entry("aqe", |scale| streamed(scale.
 fn processor() -> Result<BatchProcessor> {
     let config = BatchConfig::default().concurrency(2);
     BatchProcessor::new(config).map_err(failed)
-}
-
-fn folder() -> Result<tempfile::TempDir> {
-    let program = std::env::current_exe().map_err(failed)?;
-    let place = program.parent().unwrap_or(std::path::Path::new("."));
-    tempfile::tempdir_in(place).map_err(failed)
 }
 
 /// Two microseconds or a little more.
