@@ -35,7 +35,8 @@ pub struct FileOptions {
     /// Whether several files are processed at once, as many as the configuration's
     /// [concurrency](crate::BatchConfig::concurrency). They are, by default.
     pub parallel: bool,
-    /// Whether results are kept, and taken from where they are kept. Not by default.
+    /// Whether results are kept, and taken from where they are kept. Not by default. Files of one content that are processed
+    /// at the same moment are each done.
     pub cache_results: bool,
     /// Whether a file is passed over whose content has been done. Not by default. It is told as
     /// [`Skipped`](FileOutcome::Skipped), without its result.
