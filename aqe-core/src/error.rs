@@ -16,6 +16,10 @@ pub enum Error {
     /// A configuration file could not be edited.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// A batch processor could not be built.
+    #[cfg(feature = "batch")]
+    #[error(transparent)]
+    Batch(#[from] aqe_batch::ConfigError),
     /// A queue could not be built.
     #[cfg(feature = "queue")]
     #[error(transparent)]

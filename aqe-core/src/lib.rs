@@ -67,6 +67,7 @@
 //! | module | what it gives | feature |
 //! | --- | --- | --- |
 //! | [`config`] | `qe.config.yaml`: typed values, layers with the origin of each, presets, edits that keep comments | always there |
+//! | [`batch`] | many items in chunks, on threads or as tasks: checkpoints, errors, retries, progress, files by content | `batch` |
 //! | [`queue`] | operations with priorities, bounded concurrency, retries, timeouts, typed results; observers and status | `queue` |
 //!
 //! At the root stand the [`Engine`], the [`Error`] of the crate, and the names that nearly every program needs.
@@ -75,6 +76,7 @@
 //!
 //! | feature | by default | what it adds |
 //! | --- | --- | --- |
+//! | `batch` | yes | [`batch`]: many items in chunks, with checkpoints from which a killed run resumes |
 //! | `queue` | yes | [`queue`] and the [`Engine`]; without it the crate reads and edits configurations and needs no runtime |
 //!
 //! # Limits
@@ -89,6 +91,9 @@ mod engine;
 mod error;
 mod glue;
 
+#[cfg(feature = "batch")]
+#[doc(inline)]
+pub use aqe_batch as batch;
 #[cfg(feature = "queue")]
 #[doc(inline)]
 pub use aqe_queue as queue;
@@ -98,6 +103,9 @@ pub use self::config::{Config, ConfigError, Loader};
 #[cfg(feature = "queue")]
 pub use self::engine::{Engine, EngineBuilder};
 pub use self::error::Error;
+#[cfg(feature = "batch")]
+#[doc(inline)]
+pub use aqe_batch::{BatchConfig, BatchProcessor, BatchReport, Checkpoint};
 #[cfg(feature = "queue")]
 #[doc(inline)]
 pub use aqe_queue::{

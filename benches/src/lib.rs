@@ -5,6 +5,7 @@
 //! machine hits everyone, and what is reported is the median. Compare ratios inside one run, never numbers of
 //! two runs.
 //!
+//! - [`batch`]: many items in chunks, on threads and as tasks, and what a durable checkpoint costs.
 //! - [`queue`]: operations through queues and worker pools.
 //! - [`runner`]: test suites through test runners, and what one process costs.
 //! - [`verdicts`]: whether all runners come to the same verdicts; no speed.
@@ -13,6 +14,7 @@
 //! The Criterion benches beside this crate (`cargo bench -p aqe-benches`) ask narrower questions, each with the obvious
 //! alternative beside it, all in one process: good for seeing what a change did, not for claims.
 
+pub mod batch;
 pub mod cli;
 pub mod measure;
 pub mod queue;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use aqe_benches::cli::{self, Request, View};
 use aqe_benches::rounds::{self, SAMPLE, Scale};
-use aqe_benches::{measure, queue, report, runner, verdicts};
+use aqe_benches::{batch, measure, queue, report, runner, verdicts};
 use xtask::Result;
 
 fn main() -> ExitCode {
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
 fn compare(request: &Request) -> Result<()> {
     let rows = match request.area.as_str() {
         queue::AREA => rounds::run(queue::AREA, &queue::pairings(request), request.plan)?,
+        batch::AREA => rounds::run(batch::AREA, &batch::pairings(request), request.plan)?,
         runner::AREA => runner::compare(request)?,
         runner::LAUNCHER => runner::compare_launcher(request)?,
         verdicts::AREA => verdicts::compare(request)?,
@@ -59,10 +60,11 @@ fn sample(area: &str, workload: &str, contender: &str, scale: &str) -> Result<()
         Scale::parse(scale).ok_or_else(|| cli::wrong(&format!("unknown scale `{scale}`")))?;
     let mut readings = match area {
         queue::AREA => queue::sample(workload, contender, scale)?,
+        batch::AREA => batch::sample(workload, contender, scale)?,
         runner::AREA => runner::sample(workload, contender, scale)?,
         other => return Err(cli::wrong(&format!("there is no area `{other}`"))),
     };
-    if area == queue::AREA {
+    if [queue::AREA, batch::AREA].contains(&area) {
         readings.extend(measure::own_peak_memory());
     }
     println!("{}", rounds::encode(&readings));

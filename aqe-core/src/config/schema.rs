@@ -188,7 +188,12 @@ const QUEUE: Effect = if cfg!(feature = "queue") {
 } else {
     Effect::NotYet("this build has no queue (feature `queue`)")
 };
-const BATCH: Effect = Effect::NotYet("there is no batch processor yet");
+/// A build without the batch processor has nobody who would use its settings.
+const BATCH: Effect = if cfg!(feature = "batch") {
+    InEffect
+} else {
+    Effect::NotYet("this build has no batch processor (feature `batch`)")
+};
 const MEMORY: Effect = Effect::NotYet("there is no memory store yet");
 const MONITOR: Effect = Effect::NotYet("there is no monitor yet");
 const AGENTS: Effect = Effect::NotYet("there are no agents yet");

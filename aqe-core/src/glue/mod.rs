@@ -3,5 +3,7 @@
 //! Components do not know one another, nor the configuration file. Whoever joins two of them writes a file here, so
 //! that this folder is the whole list of what is joined to what.
 
+#[cfg(feature = "batch")]
+mod batch_config;
 #[cfg(feature = "queue")]
 mod queue_config;
