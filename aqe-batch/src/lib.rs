@@ -1,0 +1,3 @@
+//! Batch processing: so far, the analysis of coverage reports.
+
+pub mod coverage;
