@@ -10,7 +10,8 @@ use bytesize::ByteSize;
 use proptest::prelude::*;
 
 fn lcov(name: &str, text: &str) -> Analysis {
-    read(text.as_bytes(), name, &AnalyzeOptions::default()).unwrap()
+    let analysis = read(text.as_bytes(), name, &AnalyzeOptions::default());
+    analysis.unwrap_or_else(|error| panic!("{error}"))
 }
 
 const MIXED: &str = "SF:src/deep/a.rs\nFN:3,f\nFNDA:0,f\nFN:9,g\nFNDA:2,g\n\

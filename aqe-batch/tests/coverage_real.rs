@@ -20,7 +20,8 @@ fn analysis(names: &[&str]) -> Analysis {
         .strip_prefix("/build/python")
         .strip_prefix("/build/c");
     let options = AnalyzeOptions::default().paths(paths);
-    analyze(names.iter().map(|name| fixture(name)), &options).unwrap()
+    let analysis = analyze(names.iter().map(|name| fixture(name)), &options);
+    analysis.unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn figures(coverage: &Coverage) -> Vec<(&str, Tally, Tally, Tally)> {

@@ -279,23 +279,28 @@ fn written() -> impl Strategy<Value = BTreeMap<String, Written>> {
 
 /// A writer of LCOV.
 fn lcov(files: &BTreeMap<String, Written>) -> String {
-    let mut text = "TN:\n".to_owned();
-    for (path, file) in files {
-        writeln!(text, "SF:{path}").unwrap();
-        for (name, (line, hits)) in &file.functions {
-            writeln!(text, "FN:{line},{name}\nFNDA:{hits},{name}").unwrap();
-        }
-        for ((line, block, branch), taken) in &file.branches {
-            let taken = taken.map_or("-".to_owned(), |taken| taken.to_string());
-            writeln!(text, "BRDA:{line},{block},{branch},{taken}").unwrap();
-        }
-        for (line, hits) in &file.lines {
-            writeln!(text, "DA:{line},{hits}").unwrap();
-        }
-        let hit = file.lines.values().filter(|&&hits| hits > 0).count();
-        writeln!(text, "LF:{}\nLH:{hit}\nend_of_record", file.lines.len()).unwrap();
-    }
-    text
+    let records = files.iter().map(|(path, file)| record(path, file));
+    format!("TN:\n{}", records.collect::<String>())
+}
+
+fn record(path: &str, file: &Written) -> String {
+    let functions = file.functions.iter();
+    let functions =
+        functions.map(|(name, (line, hits))| format!("FN:{line},{name}\nFNDA:{hits},{name}\n"));
+    let branches = file.branches.iter().map(|((line, block, branch), taken)| {
+        let taken = taken.map_or_else(|| "-".to_owned(), |taken| taken.to_string());
+        format!("BRDA:{line},{block},{branch},{taken}\n")
+    });
+    let lines = file
+        .lines
+        .iter()
+        .map(|(line, hits)| format!("DA:{line},{hits}\n"));
+    let items: String = functions.chain(branches).chain(lines).collect();
+    let hit = file.lines.values().filter(|&&hits| hits > 0).count();
+    format!(
+        "SF:{path}\n{items}LF:{}\nLH:{hit}\nend_of_record\n",
+        file.lines.len()
+    )
 }
 
 /// Pieces of all three formats in any order: much nearer to a report than any bytes are.

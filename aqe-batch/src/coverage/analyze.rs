@@ -101,7 +101,7 @@ impl Analysis {
 ///
 /// # Errors
 ///
-/// As [`read`].
+/// As [`read()`].
 pub fn analyze_file(path: &Path, options: &AnalyzeOptions) -> Result<Analysis, CoverageError> {
     let name = path.to_string_lossy();
     let file = File::open(path).map_err(|error| CoverageError::Io {
@@ -118,7 +118,7 @@ pub fn analyze_file(path: &Path, options: &AnalyzeOptions) -> Result<Analysis, C
 ///
 /// # Errors
 ///
-/// With the first report that cannot be read; as [`read`].
+/// With the first report that cannot be read; as [`read()`].
 pub fn analyze<P: AsRef<Path>>(
     paths: impl IntoIterator<Item = P>,
     options: &AnalyzeOptions,

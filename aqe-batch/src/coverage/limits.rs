@@ -62,7 +62,6 @@ mod in_bytes {
     use bytesize::ByteSize;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
     pub(super) fn serialize<S: Serializer>(size: &ByteSize, to: S) -> Result<S::Ok, S::Error> {
         size.as_u64().serialize(to)
     }

@@ -31,7 +31,6 @@ impl Tally {
     /// The covered part in percent, 0–100; `None` when there is nothing to cover, which is neither 0 % nor 100 %.
     #[must_use]
     pub fn percent(self) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "a percentage is for people")]
         (self.total > 0).then(|| self.covered as f64 * 100.0 / self.total as f64)
     }
 

@@ -44,8 +44,8 @@ impl Failure {
 
 /// The files of a report so far, and what they cost.
 #[derive(Debug)]
-pub(crate) struct Collector<'a> {
-    report: &'a str,
+pub(crate) struct Collector {
+    report: Box<str>,
     limits: Limits,
     coverage: Coverage,
     warnings: Warnings,
@@ -56,13 +56,13 @@ pub(crate) struct Collector<'a> {
     open: u64,
 }
 
-impl<'a> Collector<'a> {
-    pub(crate) const fn new(report: &'a str, limits: Limits, warnings: Warnings) -> Self {
+impl Collector {
+    pub(crate) fn new(report: &str, limits: Limits) -> Self {
         Self {
-            report,
+            report: report.into(),
             limits,
             coverage: Coverage::new(),
-            warnings,
+            warnings: Warnings::default(),
             settled: 0,
             open: 0,
         }
@@ -74,7 +74,7 @@ impl<'a> Collector<'a> {
 
     pub(crate) fn warn(&mut self, position: Option<Position>, kind: WarningKind) {
         self.warnings.push(Warning {
-            report: self.report.into(),
+            report: self.report.clone(),
             position,
             kind,
         });
@@ -162,7 +162,7 @@ pub(crate) struct Draft {
 impl Draft {
     pub(crate) fn line(
         &mut self,
-        collector: &mut Collector<'_>,
+        collector: &mut Collector,
         line: u32,
         hits: u64,
     ) -> Result<(), Failure> {
@@ -176,11 +176,7 @@ impl Draft {
         )
     }
 
-    pub(crate) fn lines(
-        &mut self,
-        collector: &mut Collector<'_>,
-        run: LineRun,
-    ) -> Result<(), Failure> {
+    pub(crate) fn lines(&mut self, collector: &mut Collector, run: LineRun) -> Result<(), Failure> {
         if self.lines.add(run.first, run.last, run.hits) {
             collector.charge(size_of::<LineRun>() as u64)?;
         }
@@ -189,7 +185,7 @@ impl Draft {
 
     pub(crate) fn outcome(
         &mut self,
-        collector: &mut Collector<'_>,
+        collector: &mut Collector,
         line: u32,
         block: u32,
         arm: Arm,
@@ -209,7 +205,7 @@ impl Draft {
     /// A line of whose branches only the number is known.
     pub(crate) fn counted(
         &mut self,
-        collector: &mut Collector<'_>,
+        collector: &mut Collector,
         line: u32,
         outcomes: Tally,
     ) -> Result<(), Failure> {
@@ -220,7 +216,7 @@ impl Draft {
 
     pub(crate) fn function(
         &mut self,
-        collector: &mut Collector<'_>,
+        collector: &mut Collector,
         name: &str,
         line: Option<u32>,
         hits: u64,

@@ -152,7 +152,6 @@ impl<'de> Visitor<'de> for Skip<'_> {
 }
 
 impl Skip<'_> {
-    #[expect(clippy::unnecessary_wraps, reason = "what the visitor returns")]
     fn seen<E>(self) -> Result<(), E> {
         self.gauge.token();
         Ok(())

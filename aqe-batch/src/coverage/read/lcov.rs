@@ -17,7 +17,7 @@ use crate::coverage::warning::{Counted, WarningKind};
 /// Reads a tracefile into `collector`.
 pub(crate) fn read(
     input: impl BufRead,
-    collector: &mut Collector<'_>,
+    collector: &mut Collector,
 ) -> Result<(), (Position, Failure)> {
     let limit = collector.limits().token;
     let mut reader = Reader {
@@ -38,8 +38,8 @@ pub(crate) fn read(
     }
 }
 
-struct Reader<'r, 'c> {
-    collector: &'r mut Collector<'c>,
+struct Reader<'c> {
+    collector: &'c mut Collector,
     record: Option<Record>,
     /// The number of the line that is being read.
     number: u64,
@@ -62,7 +62,7 @@ struct Leader {
     called: bool,
 }
 
-impl<'c> Reader<'_, 'c> {
+impl Reader<'_> {
     fn line(&mut self, number: u64, line: &[u8]) -> Result<(), Failure> {
         self.number = number;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -280,7 +280,7 @@ impl<'c> Reader<'_, 'c> {
     }
 
     /// The record that `key` belongs to.
-    fn open(&mut self, key: &str) -> Result<(&mut Record, &mut Collector<'c>), Failure> {
+    fn open(&mut self, key: &str) -> Result<(&mut Record, &mut Collector), Failure> {
         match &mut self.record {
             Some(record) => Ok((record, self.collector)),
             None => Err(Failure::Malformed(format!(

@@ -14,7 +14,6 @@ use std::io::{BufRead, Cursor, ErrorKind, Read};
 
 use self::collector::Collector;
 use super::format::{self, BYTE_ORDER_MARK, LOOKED_AT};
-use super::warning::Warnings;
 use super::{Analysis, AnalyzeOptions, CoverageError, Format, ReportInfo, paths};
 
 /// Reads one report as a stream.
@@ -64,7 +63,7 @@ pub fn read(
         start.set_position(BYTE_ORDER_MARK.len() as u64);
     }
     let input = start.chain(input);
-    let mut collector = Collector::new(report, options.limits, Warnings::default());
+    let mut collector = Collector::new(report, options.limits);
     let root = match format {
         Format::Lcov => lcov::read(input, &mut collector).map(|()| None),
         Format::Cobertura => cobertura::read(input, &mut collector),

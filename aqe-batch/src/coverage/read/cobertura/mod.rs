@@ -8,6 +8,9 @@
 //! - Entities other than XML's own five and characters by number are refused, and what a document type declares is not
 //!   looked at: nothing expands, and nothing outside of the report is opened.
 
+mod attributes;
+mod line;
+
 use std::io::BufRead;
 
 use quick_xml::Reader;
@@ -15,17 +18,19 @@ use quick_xml::encoding::Decoder;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use quick_xml::name::QName;
 
+use self::attributes::{Attributes, refused};
+use self::line::{Conditions, Line};
 use super::collector::{Collector, Declared, Draft, Failure};
 use super::gauge::{Gauge, Gauged};
 use super::number::{self, Count, shown};
-use crate::coverage::model::{LineHitsBuilder, LineRun, Tally};
+use crate::coverage::model::{LineHitsBuilder, LineRun};
 use crate::coverage::warning::{Counted, WarningKind};
 use crate::coverage::{Exceeded, Position};
 
 /// Reads a report into `collector`. Returns the folder that all relative paths start in, if there is exactly one.
 pub(crate) fn read(
     input: impl BufRead,
-    collector: &mut Collector<'_>,
+    collector: &mut Collector,
 ) -> Result<Option<String>, (Position, Failure)> {
     let limits = collector.limits();
     let gauge = Gauge::new(limits.token);
@@ -69,8 +74,8 @@ pub(crate) fn read(
         .map_err(|failure| (Position::line(line), failure))
 }
 
-struct Document<'d, 'c> {
-    collector: &'d mut Collector<'c>,
+struct Document<'c> {
+    collector: &'c mut Collector,
     /// Where the event that is looked at begins.
     line: u64,
     depth: usize,
@@ -107,13 +112,13 @@ struct Method {
     hits: u64,
 }
 
-impl Document<'_, '_> {
+impl Document<'_> {
     fn event(&mut self, event: &Event<'_>, decoder: Decoder) -> Result<(), Failure> {
         match event {
             Event::Start(element) => self.start(element, decoder),
             Event::End(element) => self.end(element.name()),
-            Event::Text(text) => self.text(&text.decode().map_err(encoding)?),
-            Event::CData(text) => self.text(&text.decode().map_err(encoding)?),
+            Event::Text(text) => self.text(&text.decode().map_err(|error| refused(error.into()))?),
+            Event::CData(text) => self.text(&text.decode().map_err(|error| refused(error.into()))?),
             Event::GeneralRef(reference) => self.reference(reference),
             Event::Decl(declaration) => declared_encoding(declaration),
             // Whatever a document type declares, nothing of it is used.
@@ -338,7 +343,7 @@ impl Document<'_, '_> {
         if let Some(character) = reference.resolve_char_ref().map_err(refused)? {
             return self.text(character.encode_utf8(&mut buffer));
         }
-        let name = reference.decode().map_err(encoding)?;
+        let name = reference.decode().map_err(|error| refused(error.into()))?;
         match quick_xml::escape::resolve_predefined_entity(&name) {
             Some(text) => self.text(text),
             None => Err(Failure::Malformed(format!(
@@ -386,99 +391,6 @@ impl Document<'_, '_> {
     }
 }
 
-/// A `line` element.
-struct Line {
-    number: u32,
-    hits: Count,
-    branches: Conditions,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Conditions {
-    None,
-    /// A branch, and nothing that says how many outcomes it has.
-    Uncounted,
-    Counted(Tally),
-}
-
-impl Line {
-    fn read(element: &BytesStart<'_>, decoder: Decoder) -> Result<Self, Failure> {
-        let (mut number, mut hits) = (None, None);
-        let (mut branch, mut conditions) = (false, Conditions::None);
-        Attributes { element, decoder }.each(|name, value| {
-            let value = value.trim();
-            match name {
-                b"number" => number = Some(number::line(value.as_bytes())?),
-                b"hits" => hits = Some(number::count(value.as_bytes())?),
-                b"branch" => branch = value.eq_ignore_ascii_case("true"),
-                b"condition-coverage" => conditions = condition(value)?,
-                _ => {}
-            }
-            Ok(())
-        })?;
-        let (Some(number), Some(hits)) = (number, hits) else {
-            return Err(Failure::malformed(
-                "a line without its number or without its hits",
-            ));
-        };
-        let branches = match conditions {
-            Conditions::None if branch => Conditions::Uncounted,
-            conditions => conditions,
-        };
-        Ok(Self {
-            number,
-            hits,
-            branches,
-        })
-    }
-}
-
-/// `50% (1/2)`
-fn condition(text: &str) -> Result<Conditions, Failure> {
-    if text.is_empty() {
-        return Ok(Conditions::None);
-    }
-    let Some((_, counts)) = text.split_once('(') else {
-        return Ok(Conditions::Uncounted);
-    };
-    let counts = counts
-        .strip_suffix(')')
-        .and_then(|counts| counts.split_once('/'));
-    let tally = counts.and_then(|(covered, total)| {
-        let covered = number::digits(covered.trim().as_bytes())?;
-        let total = number::digits(total.trim().as_bytes())?;
-        (covered <= total).then_some(Tally::new(covered, total))
-    });
-    tally.map(Conditions::Counted).ok_or_else(|| {
-        number::wrong(
-            text.as_bytes(),
-            "a coverage of conditions such as 50% (1/2)",
-        )
-    })
-}
-
-/// The attributes of an element, decoded and with its own five entities resolved.
-struct Attributes<'e> {
-    element: &'e BytesStart<'e>,
-    decoder: Decoder,
-}
-
-impl Attributes<'_> {
-    fn each(
-        &self,
-        mut take: impl FnMut(&[u8], &str) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        for attribute in self.element.attributes() {
-            let attribute = attribute.map_err(|error| refused(error.into()))?;
-            let value = attribute
-                .decoded_and_normalized_value(quick_xml::XmlVersion::Implicit1_0, self.decoder)
-                .map_err(refused)?;
-            take(attribute.key.as_ref(), &value)?;
-        }
-        Ok(())
-    }
-}
-
 fn declared_encoding(declaration: &BytesDecl<'_>) -> Result<(), Failure> {
     let Some(encoding) = declaration.encoding() else {
         return Ok(());
@@ -494,15 +406,4 @@ fn declared_encoding(declaration: &BytesDecl<'_>) -> Result<(), Failure> {
         "it is encoded as {}: convert it to UTF-8, for example with iconv",
         shown(&encoding)
     )))
-}
-
-fn encoding(error: quick_xml::encoding::EncodingError) -> Failure {
-    Failure::Malformed(format!("not UTF-8: {error}"))
-}
-
-fn refused(error: quick_xml::Error) -> Failure {
-    match error {
-        quick_xml::Error::Io(error) => Failure::Io(std::io::Error::new(error.kind(), error)),
-        error => Failure::Malformed(format!("not well-formed XML: {error}")),
-    }
 }
