@@ -4,7 +4,7 @@
 //! from `llvm-cov`. Here they become one [`Coverage`], however large they are, with figures for each file, package and
 //! run, the lines that nobody has executed, and the difference to an earlier run.
 //!
-//! - [`read()`] reads one report as a stream, [`analyze`] files.
+//! - [`read()`] reads one report as a stream, [`analyze()`] files.
 //! - [`Analysis`] is for keeping: it can be merged with others in any grouping, written down and read back.
 //! - [`Summary`] is for reading: figures and gaps, as JSON or as text.
 //! - [`Difference`] compares two runs.

@@ -54,11 +54,13 @@ impl Branches {
         if other.outcomes.is_empty() && other.counted.is_empty() {
             return;
         }
-        let Self { outcomes, counted } = std::mem::take(self);
-        *self = Self::of(
-            [outcomes, other.outcomes].concat(),
-            [counted, other.counted].concat(),
-        );
+        let Self {
+            mut outcomes,
+            mut counted,
+        } = std::mem::take(self);
+        outcomes.extend(other.outcomes);
+        counted.extend(other.counted);
+        *self = Self::of(outcomes, counted);
     }
 
     /// Sorts and joins what a report lists.

@@ -46,18 +46,12 @@ impl Functions {
 
     /// Adds what `other` says: calls of a function with the same name add up; of bare counts the larger one holds.
     pub fn merge(&mut self, other: Self) {
-        let named = std::mem::take(&mut self.named);
-        *self = if other.named.is_empty() {
-            Self {
-                named,
-                counted: self.counted.max(other.counted),
-            }
-        } else {
-            Self::of(
-                [named, other.named].concat(),
-                self.counted.max(other.counted),
-            )
-        };
+        self.counted = self.counted.max(other.counted);
+        if !other.named.is_empty() {
+            let mut named = std::mem::take(&mut self.named);
+            named.extend(other.named);
+            *self = Self::of(named, self.counted);
+        }
     }
 
     /// Sorts and joins what a report lists.

@@ -155,6 +155,8 @@ pub(crate) struct Draft {
     outcomes: Vec<Outcome>,
     counted: Vec<BranchLine>,
     functions: Vec<Function>,
+    /// The function whose calls are expected next: calls are mostly listed in the order of the functions.
+    next_called: usize,
     /// Functions that are counted and not named.
     pub(crate) function_tally: Tally,
 }
@@ -226,6 +228,24 @@ impl Draft {
         collector.charge(function.bytes())?;
         self.functions.push(function);
         Ok(())
+    }
+
+    /// Calls of a function that is declared elsewhere in the record.
+    pub(crate) fn called(
+        &mut self,
+        collector: &mut Collector,
+        name: &str,
+        hits: u64,
+    ) -> Result<(), Failure> {
+        if let Some(expected) = self.functions.get_mut(self.next_called)
+            && &*expected.name == name
+        {
+            expected.hits = expected.hits.saturating_add(hits);
+            self.next_called += 1;
+            return Ok(());
+        }
+        // It is joined with its declaration in the end.
+        self.function(collector, name, None, hits)
     }
 
     /// The file, and `beside`: lines that were listed in another place too, of which the larger count holds.
