@@ -63,6 +63,7 @@ fn functions_of_the_second_generation_have_aliases() {
         "SF:a.cpp\n\
          FNL:0,5,9\nFNA:0,2,f<int, long>\nFNA:0,0,f<char>\n\
          FNL:1,12\nFNA:1,0,g\n\
+         FN:0,nowhere\n\
          FNF:2\nFNH:1\n\
          end_of_record\n",
     );
@@ -79,7 +80,8 @@ fn functions_of_the_second_generation_have_aliases() {
         [
             ("f<char>", Some(5), 0),
             ("f<int, long>", Some(5), 2),
-            ("g", Some(12), 0)
+            ("g", Some(12), 0),
+            ("nowhere", None, 0),
         ]
     );
 }

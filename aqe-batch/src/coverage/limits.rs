@@ -15,9 +15,9 @@ pub struct Limits {
     #[serde(with = "in_bytes")]
     pub token: ByteSize,
     /// How much of what the report says is held: 16 bytes for each stretch of neighbouring lines with the same count,
-    /// 48 for each outcome of a branch, 40 and its name for each function, 200 and its path for each file. While it is
-    /// read, lists have up to twice the room that they need. Default: 1 GiB, which is room for some ten million lines
-    /// of source.
+    /// 48 for each outcome of a branch, 40 and its name for each function, 200 and its path for each file. The lists of
+    /// the one file that is being read may take several times that. Default: 1 GiB, which is room for some forty
+    /// million lines of source.
     #[serde(with = "in_bytes")]
     pub memory: ByteSize,
     /// How deeply elements of XML may be nested. Cobertura needs 8. JSON has a fixed limit of 127. Default: 64.

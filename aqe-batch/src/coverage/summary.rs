@@ -8,7 +8,7 @@ use super::model::package;
 use super::warning::Warnings;
 use super::{Analysis, BranchLine, FileCoverage, LineRange, ReportInfo, Totals};
 
-/// So many files are named when a summary is displayed.
+/// So many files, and so many warnings, are named when a summary is displayed.
 const SHOWN: usize = 10;
 
 /// So many gaps of a file are named when a summary is displayed.
@@ -131,7 +131,7 @@ impl FileSummary {
     }
 }
 
-/// The figures, and the ten files with the most uncovered lines:
+/// The figures, the ten files with the most uncovered lines, and ten warnings:
 ///
 /// ```text
 /// lines 75.0 % (3 of 4), branches none, functions none in 1 file
@@ -154,11 +154,13 @@ impl fmt::Display for Summary {
                 worst.len() - SHOWN
             )?;
         }
-        for warning in self.warnings.kept() {
+        let kept = self.warnings.kept();
+        let more = kept.len().saturating_sub(SHOWN) as u64 + self.warnings.more();
+        for warning in kept.take(SHOWN) {
             write!(f, "\nwarning: {warning}")?;
         }
-        if self.warnings.more() > 0 {
-            write!(f, "\nand {} more warnings", self.warnings.more())?;
+        if more > 0 {
+            write!(f, "\nand {more} more warnings")?;
         }
         Ok(())
     }

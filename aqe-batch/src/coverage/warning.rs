@@ -29,8 +29,11 @@ pub struct Warning {
 #[non_exhaustive]
 pub enum WarningKind {
     /// The report declares other totals than it lists. What it lists is what is used.
+    ///
+    /// This need not be a fault: llvm-cov declares the lines of each function and lists those of the file, so that it
+    /// declares a line of a closure twice.
     DeclaredTotals {
-        /// The file that the totals are about; `None` for the whole report.
+        /// The file that the totals are about, as the report calls it; `None` for the whole report.
         file: Option<Box<str>>,
         /// What is counted.
         of: Counted,

@@ -20,6 +20,8 @@ pub struct Function {
 }
 
 /// The functions of a file.
+///
+/// Formats refer to a function by its name, so functions of one name in one file are one here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Listed", into = "Listed")]
 pub struct Functions {

@@ -59,7 +59,6 @@ impl<'de, T: Members<'de>> Visitor<'de> for Object<'_, T> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<T, A::Error> {
         while let Some(key) = map.next_key::<Box<str>>()? {
-            self.gauge.token();
             self.members.member(&key, &mut map)?;
             self.gauge.token();
         }

@@ -179,7 +179,7 @@ impl Reader<'_> {
         };
         let name = text(name, "the name of a function")?;
         let (record, collector) = self.open("FN")?;
-        record.draft.function(collector, name, Some(line), 0)
+        record.draft.function(collector, name, known(line), 0)
     }
 
     /// `FNDA:count,name`
@@ -218,7 +218,7 @@ impl Reader<'_> {
         leader.called |= hits > 0;
         record
             .draft
-            .function(collector, name, Some(leader.line), hits)
+            .function(collector, name, known(leader.line), hits)
     }
 
     fn declared(
@@ -294,6 +294,11 @@ impl Reader<'_> {
 fn cut(values: &[u8]) -> Option<(&[u8], &[u8])> {
     let comma = values.iter().position(|&byte| byte == b',')?;
     Some((&values[..comma], &values[comma + 1..]))
+}
+
+/// Functions that stand nowhere are said to stand in line 0.
+fn known(line: u32) -> Option<u32> {
+    (line > 0).then_some(line)
 }
 
 /// The block and the name of an outcome. Numbers are kept as numbers where they fit.
