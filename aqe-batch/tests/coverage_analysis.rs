@@ -79,6 +79,38 @@ fn a_summary_has_this_shape() {
 }
 
 #[test]
+fn what_is_kept_has_this_shape() {
+    let mut analysis = lcov(
+        "a.info",
+        "SF:a.rs\nFN:3,f\nBRDA:9,0,1,2\nBRDA:9,e0,x,-\nDA:3,0\nDA:4,0\nDA:9,2\nend_of_record\n",
+    );
+    let xml = "<coverage><package name='p'><class filename='a.rs'><line number='9' hits='1' condition-coverage='(1/2)'/>\
+        </class></package></coverage>";
+    analysis.merge(lcov("a.xml", xml));
+    let json = serde_json::to_value(&analysis).unwrap();
+    assert_eq!(
+        json["coverage"],
+        serde_json::json!({
+            "a.rs": {
+                "package": "p",
+                "lines": [[3, 4, 0], [9, 9, 3]],
+                "branches": {
+                    "outcomes": [
+                        {"l": 9, "b": 0, "a": {"n": 1}, "t": 2},
+                        {"l": 9, "b": 0, "a": {"t": "e0,x"}, "t": null},
+                    ],
+                    "counted": [{"line": 9, "outcomes": {"covered": 1, "total": 2, "percent": 50.0}}],
+                },
+                "functions": {
+                    "named": [{"name": "f", "line": 3, "hits": 0}],
+                    "counted": {"covered": 0, "total": 0, "percent": null},
+                },
+            },
+        })
+    );
+}
+
+#[test]
 fn a_summary_is_displayed_in_a_few_lines() {
     let text = Summary::of(&lcov("a.info", MIXED)).to_string();
     assert_eq!(

@@ -150,13 +150,16 @@ mod tests {
     #[test]
     fn a_gap_opens_nothing_and_reaches_further() {
         let gap = [
-            (1, 1, 9, true, true, false),
-            (1, 8, 0, true, true, true),
-            (2, 3, 0, true, true, false),
-            (3, 2, 9, true, false, false),
-            (4, 2, 0, false, false, false),
+            (1, 1, 3, true, true, false),
+            (1, 8, 9, true, true, true),
+            (3, 3, 4, true, true, false),
+            (4, 2, 3, true, false, false),
+            (5, 2, 0, false, false, false),
         ];
-        assert_eq!(lines(&gap), [(1, 1, 9), (2, 2, 0), (3, 3, 0), (4, 4, 9)]);
+        assert_eq!(
+            lines(&gap),
+            [(1, 1, 3), (2, 2, 9), (3, 3, 9), (4, 4, 4), (5, 5, 3)]
+        );
     }
 
     #[test]
