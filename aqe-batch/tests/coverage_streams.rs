@@ -178,7 +178,12 @@ fn whatever_goes_on_for_ever_is_refused_at_a_limit() {
         ("<coverage>", " ", token),
         ("<coverage>", "a", token),
         ("<coverage>&", "a", token),
-        ("<coverage><source>", "some text &amp; ", memory),
+        ("<coverage><source>", "some text &amp; ", token),
+        (
+            "<coverage><source>",
+            "some text <class filename='a'/>",
+            token,
+        ),
         ("<coverage>", "<a>", Exceeded::Depth(64)),
         (
             class,

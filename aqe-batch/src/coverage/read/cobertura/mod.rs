@@ -43,7 +43,8 @@ pub(crate) fn read(
         rooted: false,
         declared: Totals::default(),
         source: None,
-        sources: Vec::new(),
+        root: None,
+        sources: 0,
         package: None,
         class: None,
     };
@@ -84,7 +85,9 @@ struct Document<'c> {
     declared: Totals,
     /// The text of a `source` that is open.
     source: Option<String>,
-    sources: Vec<String>,
+    /// The first source that is not empty, and how many there are.
+    root: Option<String>,
+    sources: usize,
     package: Option<Box<str>>,
     class: Option<Class>,
 }
@@ -298,7 +301,7 @@ impl Document<'_> {
     fn end(&mut self, name: QName<'_>) -> Result<(), Failure> {
         self.depth = self.depth.saturating_sub(1);
         match name.as_ref() {
-            b"source" => self.sources.extend(self.source.take()),
+            b"source" => self.end_of_source(),
             b"package" => self.package = None,
             b"method" => return self.end_of_method(),
             b"class" => {
@@ -310,6 +313,15 @@ impl Document<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn end_of_source(&mut self) {
+        let source = self.source.take().unwrap_or_default();
+        let source = source.trim();
+        if !source.is_empty() {
+            self.sources += 1;
+            self.root.get_or_insert_with(|| source.to_owned());
+        }
     }
 
     fn end_of_method(&mut self) -> Result<(), Failure> {
@@ -331,9 +343,13 @@ impl Document<'_> {
                 shown(text.trim().as_bytes())
             )));
         }
+        let limit = self.collector.limits().token;
         if let Some(source) = &mut self.source {
-            self.collector.charge(text.len() as u64)?;
+            // It may come in pieces, with references, comments and elements between them.
             source.push_str(text);
+            if source.len() as u64 > limit.as_u64() {
+                return Err(Failure::Exceeded(Exceeded::Token(limit)));
+            }
         }
         Ok(())
     }
@@ -372,22 +388,13 @@ impl Document<'_> {
             .compare(None, None, Counted::Lines, lines, totals.lines);
         self.collector
             .compare(None, None, Counted::Branches, branches, totals.branches);
-        let sources: Vec<_> = self
-            .sources
-            .iter()
-            .map(|source| source.trim())
-            .filter(|source| !source.is_empty())
-            .collect();
-        match sources[..] {
-            [] => Ok(None),
-            [one] => Ok(Some(one.to_owned())),
-            ref several => {
-                let sources = several.len();
-                self.collector
-                    .warn(None, WarningKind::SeveralSources { sources });
-                Ok(None)
-            }
+        if self.sources > 1 {
+            let sources = self.sources;
+            self.collector
+                .warn(None, WarningKind::SeveralSources { sources });
+            return Ok(None);
         }
+        Ok(self.root)
     }
 }
 
