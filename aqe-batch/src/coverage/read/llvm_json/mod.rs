@@ -4,8 +4,10 @@
 //! nothing is kept of the rest; the list of functions, which is most of the text, is read past.
 //!
 //! Lines follow from segments ([`super::segments`]). Outcomes of branches are told apart by where their expression
-//! stands and add up over the instances of a generic function. Functions are counted as the summary of the file counts
-//! them, in which all instances are one.
+//! stands and add up over the instances of a generic function. A branch that the compiler has decided is listed here
+//! like one that was never come to, with counts of zero, and left out of the LCOV export; so this format can have more
+//! outcomes than that one, and the same ones covered. Functions are counted as the summary of the file counts them, in
+//! which all instances are one.
 
 mod file;
 mod rows;
