@@ -103,7 +103,7 @@ fn branches_may_have_names_with_commas_and_numbers_of_any_size() {
 fn records_of_one_file_add_up() {
     let analysis = lcov(
         "TN:one\nSF:a.c\nFN:1,f\nFNDA:1,f\nDA:1,1\nDA:2,0\nBRDA:1,0,0,-\nend_of_record\n\
-         TN:two\nSF:./a.c\nFN:1,f\nFNDA:2,f\nDA:1,1\nDA:2,5\nDA:2,1\nDA:7,0\nBRDA:1,0,0,2\nend_of_record\n",
+         TN:two\nKF:./a.c\nFN:1,f\nFNDA:2,f\nDA:1,1\nDA:2,5\nDA:2,1\nDA:7,0\nBRDA:1,0,0,2\nend_of_record\n",
     );
     let file = analysis.coverage.file("a.c").unwrap();
     assert_eq!(analysis.coverage.files().len(), 1);

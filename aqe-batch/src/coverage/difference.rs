@@ -225,6 +225,10 @@ const SHOWN: usize = 10;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::coverage::{AnalyzeOptions, read};
 
@@ -274,5 +278,62 @@ mod tests {
         assert_eq!(difference.removed[0].path, "gone");
         let text = difference.to_string();
         assert!(text.contains("a: newly uncovered: 2-4, 6; new and uncovered: 7; newly covered: 5 (the source has changed)"), "{text}");
+    }
+
+    /// What ranges say of each executable line, and that no range is longer or shorter than it should be.
+    fn is(
+        ranges: &[LineRange],
+        meant: &BTreeSet<u32>,
+        executable: &BTreeMap<u32, u64>,
+    ) -> Result<(), TestCaseError> {
+        let mut told = BTreeSet::new();
+        let mut before = None;
+        for range in ranges {
+            let within: Vec<u32> = executable
+                .range(range.first..=range.last)
+                .map(|(line, _)| *line)
+                .collect();
+            prop_assert_eq!(within.first(), Some(&range.first));
+            prop_assert_eq!(within.last(), Some(&range.last));
+            prop_assert_eq!(within.len() as u64, range.lines);
+            if let Some(before) = before {
+                let between = executable.range(before + 1..range.first);
+                prop_assert!(between.count() > 0, "two ranges that could be one");
+            }
+            before = Some(range.last);
+            told.extend(within);
+        }
+        prop_assert_eq!(&told, meant);
+        Ok(())
+    }
+
+    fn lines() -> impl Strategy<Value = BTreeMap<u32, u64>> {
+        proptest::collection::btree_map(1..30_u32, 0..3_u64, 0..25)
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_is_told_of_as_it_changed(before in lines(), after in lines()) {
+            let listed = |lines: &BTreeMap<u32, u64>| lines.iter().map(|(line, hits)| (*line, *hits)).collect::<Vec<_>>();
+            let difference = Difference::between(&run(&[("a", &listed(&before))]), &run(&[("a", &listed(&after))]));
+            let meant = |is: fn(Option<u64>, u64) -> bool| -> BTreeSet<u32> {
+                let lines = after.iter().filter(|(line, now)| is(before.get(line).copied(), **now));
+                lines.map(|(line, _)| *line).collect()
+            };
+            let uncovered = meant(|then, now| then.is_some_and(|then| then > 0) && now == 0);
+            let covered = meant(|then, now| then == Some(0) && now > 0);
+            let new = meant(|then, now| then.is_none() && now == 0);
+            let moved = !before.keys().eq(after.keys());
+            match &difference.changed[..] {
+                [] => prop_assert!(uncovered.is_empty() && covered.is_empty() && new.is_empty() && !moved),
+                [file] => {
+                    is(&file.newly_uncovered, &uncovered, &after)?;
+                    is(&file.newly_covered, &covered, &after)?;
+                    is(&file.new_and_uncovered, &new, &after)?;
+                    prop_assert_eq!(file.source_changed, moved);
+                }
+                more => prop_assert!(false, "one file, and {} differences", more.len()),
+            }
+        }
     }
 }

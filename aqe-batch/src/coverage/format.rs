@@ -77,18 +77,14 @@ pub(crate) fn detect(start: &[u8]) -> Result<Format, String> {
     }
 }
 
-/// A comment, `end_of_record`, or a keyword in capitals and a colon.
+/// A comment, `end_of_record`, or a keyword of LCOV and a colon. Readers skip keywords that they do not know, and still
+/// a log that begins with "ERROR:" is no report.
 fn lcov(text: &[u8]) -> Result<Format, String> {
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let line = line.trim_ascii_end();
-    let keyword = line
-        .iter()
-        .take_while(|byte| byte.is_ascii_uppercase())
-        .count();
-    if line.starts_with(b"#")
-        || line == b"end_of_record"
-        || ((2..=8).contains(&keyword) && line.get(keyword) == Some(&b':'))
-    {
+    let colon = line.iter().position(|&byte| byte == b':');
+    let keyword = colon.map(|colon| &line[..colon]).unwrap_or_default();
+    if line.starts_with(b"#") || line == b"end_of_record" || KEYWORDS.contains(&keyword) {
         return Ok(Format::Lcov);
     }
     let shown: String = String::from_utf8_lossy(line)
@@ -99,6 +95,12 @@ fn lcov(text: &[u8]) -> Result<Format, String> {
         "it begins with \"{shown}\", which no known format does"
     ))
 }
+
+/// What lines of LCOV begin with, the likely ones first.
+const KEYWORDS: [&[u8]; 19] = [
+    b"TN", b"SF", b"KF", b"VER", b"FN", b"FNDA", b"FNL", b"FNA", b"FNF", b"FNH", b"BRDA", b"BRF",
+    b"BRH", b"MCDC", b"MCF", b"MCH", b"DA", b"LF", b"LH",
+];
 
 #[cfg(test)]
 mod tests {
@@ -134,6 +136,10 @@ mod tests {
             (
                 b"mode: set\nx",
                 "it begins with \"mode: set\", which no known format does",
+            ),
+            (
+                b"ERROR: no data\n",
+                "it begins with \"ERROR: no data\", which no known format does",
             ),
             (
                 b"\0\x01",

@@ -75,7 +75,8 @@ impl Reader<'_> {
         };
         let (key, values) = (&line[..colon], &line[colon + 1..]);
         match key {
-            b"SF" => self.begin(values),
+            // KF is what LCOV itself takes for the same.
+            b"SF" | b"KF" => self.begin(values),
             b"FN" => self.function(values),
             b"FNDA" => self.called(values),
             b"FNL" => self.leader(values),
