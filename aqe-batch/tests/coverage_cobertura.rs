@@ -97,12 +97,12 @@ fn one_source_folder_is_where_relative_paths_start() {
         ("", "c.py"),
         ("<source></source><source> </source>", "c.py"),
         ("<source>.</source>", "c.py"),
-        ("<source>/src</source>", "/src/c.py"),
+        ("<source>/opt/src</source>", "/opt/src/c.py"),
         (
             "<source>\n  /a&amp;b&#47;<![CDATA[c<d]]>\n</source>",
             "/a&b/c<d/c.py",
         ),
-        ("<source>/src</source><source>/lib</source>", "c.py"),
+        ("<source>/opt/src</source><source>/lib</source>", "c.py"),
     ] {
         let analysis = cobertura(&with(sources));
         let paths: Vec<_> = analysis
@@ -112,7 +112,7 @@ fn one_source_folder_is_where_relative_paths_start() {
             .collect();
         assert_eq!(paths, [path], "{sources}");
     }
-    let two = cobertura(&with("<source>/src</source><source>/lib</source>"));
+    let two = cobertura(&with("<source>/opt/src</source><source>/lib</source>"));
     assert_eq!(
         two.warnings.kept().next().unwrap().kind,
         WarningKind::SeveralSources { sources: 2 }
@@ -120,9 +120,9 @@ fn one_source_folder_is_where_relative_paths_start() {
     // Whatever comes first in the text.
     let behind = class("<lines/>").replace(
         "</packages>",
-        "</packages><sources><source>/src</source></sources>",
+        "</packages><sources><source>/opt/src</source></sources>",
     );
-    assert!(cobertura(&behind).coverage.file("/src/c.py").is_some());
+    assert!(cobertura(&behind).coverage.file("/opt/src/c.py").is_some());
 }
 
 #[test]

@@ -16,9 +16,9 @@ fn fixture(name: &str) -> PathBuf {
 
 fn analysis(names: &[&str]) -> Analysis {
     let paths = PathRules::new()
-        .strip_prefix("/build/sample")
-        .strip_prefix("/build/python")
-        .strip_prefix("/build/c");
+        .strip_prefix("/opt/sample")
+        .strip_prefix("/opt/python")
+        .strip_prefix("/opt/c");
     let options = AnalyzeOptions::default().paths(paths);
     let analysis = analyze(names.iter().map(|name| fixture(name)), &options);
     analysis.unwrap_or_else(|error| panic!("{error}"))
@@ -90,7 +90,7 @@ fn totals_that_count_lines_twice_are_told_of() {
                 } => Some((file.as_deref(), *declared, *listed)),
                 _ => None,
             });
-        let expected = (Some("/build/sample/src/lib.rs"), of(29, 37), of(28, 36));
+        let expected = (Some("/opt/sample/src/lib.rs"), of(29, 37), of(28, 36));
         assert_eq!(of_lines.collect::<Vec<_>>(), [expected], "{report}");
     }
 }

@@ -26,8 +26,8 @@
 //! ```
 //! use aqe_batch::coverage::{AnalyzeOptions, Difference, PathRules, Summary, read};
 //!
-//! let options = AnalyzeOptions::default().paths(PathRules::new().strip_prefix("/build"));
-//! let monday = "SF:/build/a.c\nDA:1,1\nDA:2,1\nend_of_record\n";
+//! let options = AnalyzeOptions::default().paths(PathRules::new().strip_prefix("/opt/project"));
+//! let monday = "SF:/opt/project/a.c\nDA:1,1\nDA:2,1\nend_of_record\n";
 //! let tuesday = "SF:./a.c\nDA:1,1\nDA:2,0\nend_of_record\n";
 //! let monday = read(monday.as_bytes(), "monday.info", &options)?;
 //! let tuesday = read(tuesday.as_bytes(), "tuesday.info", &options)?;

@@ -1,7 +1,7 @@
 //! One name for one file.
 //!
 //! A file is `src/lib.rs` to one tool, `./src/lib.rs` to another, `C:\build\src\lib.rs` to a third and
-//! `/build/src/lib.rs` to a fourth. Reports can only be merged when they agree.
+//! `/opt/project/src/lib.rs` to a fourth. Reports can only be merged when they agree.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +25,8 @@ impl PathRules {
         }
     }
 
-    /// Takes `prefix` off paths that begin with it; it ends where a part of the path ends, so that `/build` does not
-    /// fit `/builder/a.rs`. Usually the folder of the project, where it was built.
+    /// Takes `prefix` off paths that begin with it; it ends where a part of the path ends, so that `/opt/p` does not
+    /// fit `/opt/pq/a.rs`. Usually the folder of the project, where it was built.
     #[must_use]
     pub fn strip_prefix(mut self, prefix: &str) -> Self {
         let prefix = cleaned(prefix);
@@ -125,18 +125,18 @@ mod tests {
     #[test]
     fn one_file_has_one_name() {
         let rules = PathRules::new()
-            .strip_prefix("/build/")
+            .strip_prefix("/opt/p/")
             .strip_prefix("C:\\build")
-            .strip_prefix("/build/deep");
+            .strip_prefix("/opt/p/deep");
         for (path, name) in [
             ("src/lib.rs", "src/lib.rs"),
             ("./src//./lib.rs", "src/lib.rs"),
             ("src\\lib.rs", "src/lib.rs"),
             ("C:\\build\\src\\lib.rs", "src/lib.rs"),
-            ("/build/src/lib.rs", "src/lib.rs"),
-            ("/build/deep/src/lib.rs", "src/lib.rs"),
-            ("/builder/src/lib.rs", "/builder/src/lib.rs"),
-            ("/build", "/build"),
+            ("/opt/p/src/lib.rs", "src/lib.rs"),
+            ("/opt/p/deep/src/lib.rs", "src/lib.rs"),
+            ("/opt/pq/src/lib.rs", "/opt/pq/src/lib.rs"),
+            ("/opt/p", "/opt/p"),
             ("../a/../b.c", "../a/../b.c"),
             ("/", "/"),
             ("", ""),
