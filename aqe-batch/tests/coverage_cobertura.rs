@@ -35,7 +35,7 @@ fn branch(line: u32, covered: u64, total: u64) -> (u32, Tally) {
 }
 
 #[test]
-fn a_line_under_its_method_and_under_its_class_is_one_line() {
+fn lines_under_methods_repeat_those_of_the_class() {
     let analysis = cobertura(&class(
         r#"<methods>
              <method name="f" signature="(I)V"><lines>
@@ -51,8 +51,9 @@ fn a_line_under_its_method_and_under_its_class_is_one_line() {
            </lines>"#,
     ));
     let file = analysis.coverage.file("c.py").unwrap();
-    assert_eq!(file.lines.tally(), Tally::new(2, 4));
+    assert_eq!(file.lines.tally(), Tally::new(2, 3));
     assert_eq!(file.lines.hits(3), Some(2));
+    assert_eq!(file.lines.hits(8), None);
     let branches: Vec<BranchLine> = file.branches.lines().collect();
     let branches: Vec<_> = branches
         .iter()
@@ -66,6 +67,22 @@ fn a_line_under_its_method_and_under_its_class_is_one_line() {
         .collect();
     assert_eq!(functions, [("C.f(I)V", Some(3), 2), ("C.g", Some(8), 0)]);
     assert_eq!(file.package.as_deref(), Some("p"));
+}
+
+#[test]
+fn lines_under_methods_count_where_the_class_has_none() {
+    let analysis = cobertura(&class(
+        r#"<methods>
+             <method name="f"><lines>
+               <line number="3" hits="2" condition-coverage="50% (1/2)"/><line number="4" hits="0"/>
+             </lines></method>
+             <method name="g"><lines><line number="4" hits="1"/></lines></method>
+           </methods><lines/>"#,
+    ));
+    let file = analysis.coverage.file("c.py").unwrap();
+    assert_eq!(file.lines.tally(), Tally::new(2, 2));
+    assert_eq!(file.branches.tally(), Tally::new(1, 2));
+    assert_eq!(file.functions.tally(), Tally::new(2, 2));
 }
 
 #[test]

@@ -83,22 +83,13 @@ impl LineHits {
 
     /// Adds the counts of `other`. A line is executable when either says so.
     pub fn merge(&mut self, other: &Self) {
-        self.combine(other, u64::saturating_add);
-    }
-
-    /// Takes the larger count of each line.
-    pub(crate) fn merge_max(&mut self, other: &Self) {
-        self.combine(other, u64::max);
-    }
-
-    fn combine(&mut self, other: &Self, both: impl Fn(u64, u64) -> u64) {
         if other.is_empty() {
             return;
         }
         let mut runs = Vec::new();
         for stretch in Overlay::new(&self.runs, &other.runs) {
             let hits = match (stretch.left, stretch.right) {
-                (Some(left), Some(right)) => both(left, right),
+                (Some(left), Some(right)) => left.saturating_add(right),
                 (one, other) => one.or(other).unwrap_or_default(),
             };
             push(&mut runs, stretch.first, stretch.last, hits);
@@ -168,6 +159,10 @@ impl LineHitsBuilder {
         let before = self.runs.len();
         push(&mut self.runs, first, last, hits);
         self.runs.len() > before
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.runs.is_empty()
     }
 
     pub(crate) fn finish(mut self) -> LineHits {

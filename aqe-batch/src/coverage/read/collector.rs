@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::coverage::model::{
-    Arm, BranchLine, Branches, Coverage, FileCoverage, Function, Functions, LineHits,
-    LineHitsBuilder, LineRun, Outcome, Tally,
+    Arm, BranchLine, Branches, Coverage, FileCoverage, Function, Functions, LineHitsBuilder,
+    LineRun, Outcome, Tally,
 };
 use crate::coverage::warning::{Counted, Warning, WarningKind, Warnings};
 use crate::coverage::{CoverageError, Exceeded, Format, Limits, Position};
@@ -248,15 +248,19 @@ impl Draft {
         self.function(collector, name, None, hits)
     }
 
-    /// The file, and `beside`: lines that were listed in another place too, of which the larger count holds.
-    pub(crate) fn finish(self, beside: Option<LineHits>) -> FileCoverage {
-        let mut lines = self.lines.finish();
-        if let Some(beside) = beside {
-            lines.merge_max(&beside);
+    /// With the lines of `other` and their branches, unless there are own ones.
+    pub(crate) fn or_lines_of(mut self, other: Self) -> Self {
+        if self.lines.is_empty() {
+            self.lines = other.lines;
+            self.counted = other.counted;
         }
+        self
+    }
+
+    pub(crate) fn finish(self) -> FileCoverage {
         FileCoverage {
             package: self.package,
-            lines,
+            lines: self.lines.finish(),
             branches: Branches::of(self.outcomes, self.counted),
             functions: Functions::of(self.functions, self.function_tally),
         }

@@ -247,7 +247,7 @@ impl Reader<'_> {
             branches,
             functions,
         } = record;
-        let file = draft.finish(None);
+        let file = draft.finish();
         let position = Some(Position::line(self.number));
         let mut listed = file.functions.tally();
         if !leaders.is_empty() {

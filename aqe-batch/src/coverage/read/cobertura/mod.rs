@@ -3,7 +3,8 @@
 //! The rules that the document type leaves open:
 //!
 //! - A class is a part of a file, and the classes of a file add up.
-//! - A line may stand under its method and under its class. It is the same line then, and the larger count holds.
+//! - The lines of a class are those that stand under the class itself. Lines under its methods repeat them, and some
+//!   tools put there the line of a declaration, which cannot be executed; they count where the class has none itself.
 //! - A method is called as often as its most executed line.
 //! - Entities other than XML's own five and characters by number are refused, and what a document type declares is not
 //!   looked at: nothing expands, and nothing outside of the report is opened.
@@ -23,7 +24,6 @@ use self::line::{Conditions, Line};
 use super::collector::{Collector, Declared, Draft, Failure};
 use super::gauge::{Gauge, Gauged};
 use super::number::{self, Count, shown};
-use crate::coverage::model::{LineHitsBuilder, LineRun};
 use crate::coverage::warning::{Counted, WarningKind};
 use crate::coverage::{Exceeded, Position};
 
@@ -104,8 +104,8 @@ struct Class {
     name: String,
     file: String,
     draft: Draft,
-    /// Lines that stand under methods.
-    beside: LineHitsBuilder,
+    /// Lines and branches that stand under methods.
+    of_methods: Draft,
     method: Option<Method>,
 }
 
@@ -230,7 +230,7 @@ impl Document<'_> {
             name: class,
             file,
             draft,
-            beside: LineHitsBuilder::default(),
+            of_methods: Draft::default(),
             method: None,
         });
         Ok(())
@@ -284,18 +284,18 @@ impl Document<'_> {
         let Some(class) = &mut self.class else {
             return Err(Failure::malformed("a line outside of a class"));
         };
-        if let Conditions::Counted(outcomes) = branches {
-            class.draft.counted(self.collector, number, outcomes)?;
-        }
-        let Some(method) = &mut class.method else {
-            return class.draft.line(self.collector, number, hits);
+        let draft = match &mut class.method {
+            None => &mut class.draft,
+            Some(method) => {
+                method.first = Some(method.first.map_or(number, |first| first.min(number)));
+                method.hits = method.hits.max(hits);
+                &mut class.of_methods
+            }
         };
-        method.first = Some(method.first.map_or(number, |first| first.min(number)));
-        method.hits = method.hits.max(hits);
-        if class.beside.add(number, number, hits) {
-            self.collector.charge(size_of::<LineRun>() as u64)?;
+        if let Conditions::Counted(outcomes) = branches {
+            draft.counted(self.collector, number, outcomes)?;
         }
-        Ok(())
+        draft.line(self.collector, number, hits)
     }
 
     fn end(&mut self, name: QName<'_>) -> Result<(), Failure> {
@@ -306,7 +306,7 @@ impl Document<'_> {
             b"method" => return self.end_of_method(),
             b"class" => {
                 if let Some(class) = self.class.take() {
-                    let file = class.draft.finish(Some(class.beside.finish()));
+                    let file = class.draft.or_lines_of(class.of_methods).finish();
                     return self.collector.settle(&class.file, file);
                 }
             }

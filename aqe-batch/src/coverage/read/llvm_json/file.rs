@@ -49,7 +49,7 @@ impl<'x> File<'x> {
         if let (Some(covered), Some(total)) = (summary.functions.covered, summary.functions.total) {
             draft.function_tally = Tally::new(covered.min(total), total);
         }
-        let file = draft.finish(None);
+        let file = draft.finish();
         context.collect(|collector| {
             for (of, declared, listed) in [
                 (Counted::Lines, summary.lines, file.lines.tally()),
