@@ -77,6 +77,7 @@
 //! # Modules
 //!
 //! - [`files`]: files, done once for each content; operations by name.
+//! - `coverage` (feature `coverage`): reports of LCOV, Cobertura and llvm-cov, read as streams and compared.
 //! - [`codec`]: how results are kept in a checkpoint.
 //! - [`log`]: the checkpoint log, for those who have a loop of their own.
 //!
@@ -94,6 +95,8 @@ mod cancel;
 mod checkpoint;
 pub mod codec;
 mod config;
+#[cfg(feature = "coverage")]
+pub mod coverage;
 mod error;
 pub mod files;
 pub mod log;

@@ -1,0 +1,10 @@
+//! Any bytes as a tracefile of LCOV; the first two are lengths of the pieces that they come in.
+
+#![no_main]
+
+mod coverage;
+
+use aqe_batch::coverage::Format;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| coverage::check(data, Format::Lcov));
