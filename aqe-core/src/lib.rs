@@ -77,6 +77,7 @@
 //! | feature | by default | what it adds |
 //! | --- | --- | --- |
 //! | `batch` | yes | [`batch`]: many items in chunks, with checkpoints from which a killed run resumes |
+//! | `coverage` | no | `batch::coverage`: reports of LCOV, Cobertura and llvm-cov, read as streams, merged and compared |
 //! | `queue` | yes | [`queue`] and the [`Engine`]; without it the crate reads and edits configurations and needs no runtime |
 //!
 //! # Limits
