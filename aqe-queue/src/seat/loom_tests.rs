@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use loom::thread;
-use std::sync::Arc;
 
 use super::*;
 use crate::sync::block_on;
