@@ -363,8 +363,8 @@ impl<T: Waiting> Levels<T> {
         self.live -= count;
         // No ring has as many entries as this counts.
         self.since_aged = self.since_aged.saturating_add(count as u32);
-        if ring.entries.is_empty() {
-            // Also if a cancellation has claimed what was left and has not come to count it out.
+        if ring.live == 0 || ring.entries.is_empty() {
+            // Nothing is left but dead entries, or a cancellation has claimed what was and has not come to count it out.
             self.leave_empty(level);
         }
         count
