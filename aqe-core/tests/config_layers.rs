@@ -432,7 +432,8 @@ fn keys_without_a_component_say_so() {
                 path,
                 "execution.scheduling" | "execution.affinity" | "execution.loadBalancing"
             );
-        let in_effect = is_queues && has_queue || path.starts_with("run.");
+        let is_batches = cfg!(feature = "batch") && path.starts_with("batch.");
+        let in_effect = is_queues && has_queue || is_batches || path.starts_with("run.");
         assert_eq!(
             entry.effect == Effect::InEffect,
             in_effect,

@@ -21,12 +21,46 @@ const CONSUMER_LIMIT: Duration = Duration::from_secs(15 * 60);
 ///
 /// When packaging, unpacking, building or running fails.
 pub fn check(workspace: &Workspace) -> Result<()> {
+    forget_unpacked(workspace)?;
     package(workspace)?;
     let home = workspace.target().join("aqe-consumer");
     // Packages of another state of the tree must not linger; the consumer's own build may.
     let unpacked = fresh(&home.join("packages"))?;
     let crates = unpack(workspace, &unpacked)?;
     consume(workspace, &home, &crates)
+}
+
+/// Removes what cargo has unpacked of the members' packages in an earlier run.
+///
+/// Cargo verifies each package against the others in a registry of its own making, and takes a version that it has
+/// unpacked once for the same for ever: a crate would be built against the state of its siblings at the first run.
+fn forget_unpacked(workspace: &Workspace) -> Result<()> {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let Some(registries) = home.map(|home| home.join("registry/src")) else {
+        return Ok(());
+    };
+    let Ok(registries) = fs::read_dir(&registries) else {
+        // Nothing has been unpacked yet.
+        return Ok(());
+    };
+    for registry in registries.flatten() {
+        // A registry without a host is one of these; `index.crates.io-…` is not touched.
+        if !registry.file_name().to_string_lossy().starts_with('-') {
+            continue;
+        }
+        for package in workspace.packages() {
+            let id = format!("{}-{}", package.name(), package.version());
+            let folder = registry.path().join(id);
+            if folder.is_dir() {
+                fs::remove_dir_all(&folder).map_err(|error| {
+                    Failure::new(format!("cannot remove `{}`: {error}", folder.display()))
+                })?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn package(workspace: &Workspace) -> Result<()> {

@@ -43,7 +43,7 @@ impl Shared {
         }
         let mut leftovers = Leftovers::default();
         let (result, news) = self.with_core(|core| {
-            let tick = self.epoch.tick(now);
+            let tick = core.state.ticks(now);
             let (alike, mut quick) = (core.state.settles_alike(), 0);
             for done in done.iter() {
                 let Next::End(ending) = done.next else {

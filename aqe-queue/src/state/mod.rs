@@ -8,6 +8,7 @@
 //! operation admitted is in exactly one of waiting, running and ended, and the counters add up to it.
 
 mod calls;
+mod direct;
 mod keyed;
 mod levels;
 mod load;
@@ -15,6 +16,7 @@ mod reserved;
 mod rules;
 mod slots;
 mod timers;
+mod waits;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ use self::rules::Rules;
 pub(crate) use self::rules::{News, Tripped};
 pub(crate) use self::slots::{Slot, Slots};
 use self::timers::{Due, Timers};
+use self::waits::Waits;
 use crate::body::Ending;
 use crate::cell::Waited;
 use crate::config::QueueConfig;
@@ -111,39 +114,6 @@ pub(crate) trait Waiting: Clone {
     fn is_over(&self) -> bool;
 }
 
-/// Counts waits. Operations that came together have waited for the same time.
-struct Waits<'a> {
-    histogram: &'a mut Histogram,
-    now: Tick,
-    since: Tick,
-    count: u64,
-}
-
-impl<'a> Waits<'a> {
-    const fn new(histogram: &'a mut Histogram, now: Tick) -> Self {
-        Self {
-            histogram,
-            now,
-            since: 0,
-            count: 0,
-        }
-    }
-
-    fn record(&mut self, since: Tick) {
-        if since != self.since {
-            self.flush();
-            self.since = since;
-        }
-        self.count += 1;
-    }
-
-    fn flush(&mut self) {
-        let waited = self.now.saturating_sub(self.since);
-        self.histogram
-            .record_many(waited, std::mem::take(&mut self.count));
-    }
-}
-
 /// Why an operation is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -156,6 +126,8 @@ pub(crate) enum Refusal {
 
 pub(crate) struct State<T: Waiting> {
     epoch: Epoch,
+    /// What the last time was in ticks: several questions are asked of one moment, and the answer takes a while.
+    last: (Instant, Tick),
     levels: Levels<T>,
     timers: Timers<T>,
     /// Operations with a key. There is none until the first comes.
@@ -194,6 +166,7 @@ impl<T: Waiting> State<T> {
         let limit = rules.as_ref().and_then(|rules| rules.first_limit());
         Self {
             epoch: Epoch::new(now),
+            last: (now, 0),
             levels: Levels::new(config.priority_levels, config.ageing.map(nanos)),
             timers: Timers::new(),
             keys: None,
@@ -216,6 +189,14 @@ impl<T: Waiting> State<T> {
             runs: Histogram::new(),
             rate: Rate::new(),
         }
+    }
+
+    /// Returns a time in ticks.
+    pub(crate) fn ticks(&mut self, now: Instant) -> Tick {
+        if now != self.last.0 {
+            self.last = (now, self.epoch.tick(now));
+        }
+        self.last.1
     }
 
     pub(crate) const fn epoch(&self) -> Epoch {
@@ -397,7 +378,7 @@ impl<T: Waiting> State<T> {
         if room == 0 || self.levels.live() == 0 {
             return 0;
         }
-        let now = self.epoch.tick(now);
+        let now = self.ticks(now);
         let mut open = self.open();
         let ageing = self.levels.is_ageing(now, open);
         self.levels.foresee(open, room);
@@ -430,45 +411,6 @@ impl<T: Waiting> State<T> {
         count
     }
 
-    /// Takes a slot for operations that run one after the other without having been queued. `false` if one that was
-    /// queued now would not start at once.
-    pub(crate) fn take_slot(&mut self) -> bool {
-        let is_free = self.admissible(0).is_ok()
-            && self.has_slot()
-            && self.levels.live() == 0
-            && self.rules.is_none();
-        if is_free {
-            self.running += 1;
-            self.visits += 1;
-        }
-        is_free
-    }
-
-    /// Accounts for operations that ran in such a slot, `mean` nanoseconds each, and have ended.
-    pub(crate) fn settle_direct(&mut self, endings: &[Ending], mean: u64, now: Instant) {
-        let count = endings.len() as u64;
-        self.counters.submitted += count;
-        self.waits.record_many(0, count);
-        self.runs.record_many(mean, count);
-        for ending in endings {
-            self.end(*ending, false);
-        }
-        self.finished(count, now);
-    }
-
-    /// Gives such a slot back.
-    pub(crate) const fn give_slot(&mut self) {
-        self.running -= 1;
-        self.visits -= 1;
-    }
-
-    /// Lets an operation that has begun in such a slot keep it.
-    pub(crate) fn keep_slot(&mut self) {
-        self.visits -= 1;
-        self.counters.submitted += 1;
-        self.waits.record(0);
-    }
-
     /// Takes up to `max` operations that are more urgent than `level`.
     pub(crate) fn take_above(
         &mut self,
@@ -477,7 +419,7 @@ impl<T: Waiting> State<T> {
         max: usize,
         mut out: impl FnMut(Taken<T::Claimed>),
     ) -> usize {
-        let now = self.epoch.tick(now);
+        let now = self.ticks(now);
         let mut count = 0;
         while count < max && self.has_slot() && self.levels.occupied() & ((1 << level) - 1) != 0 {
             let open = self.open() & ((1 << level) - 1);
@@ -536,7 +478,7 @@ impl<T: Waiting> State<T> {
 
     /// Accounts for finished operations by time; see [`QueueStatus::throughput`].
     pub(crate) fn finished(&mut self, count: u64, now: Instant) {
-        let now = self.epoch.tick(now);
+        let now = self.ticks(now);
         self.rate.add(now, count);
         if let Some(rules) = &mut self.rules {
             // Before anything else can start. A queue that drains must come to its end.
@@ -583,7 +525,7 @@ impl<T: Waiting> State<T> {
         }
         self.running -= 1;
         self.counters.retried += 1;
-        let now = self.epoch.tick(now);
+        let now = self.ticks(now);
         if item.is_keyed()
             && let Some(keys) = &mut self.keys
         {
@@ -642,7 +584,7 @@ impl<T: Waiting> State<T> {
 
     /// Queues the retries whose delay is over, and hands the operations whose deadline has passed to `expired`.
     pub(crate) fn tick(&mut self, now: Instant, mut expired: impl FnMut(T)) {
-        let now = self.epoch.tick(now);
+        let now = self.ticks(now);
         if let Some(keys) = &mut self.keys {
             while let Some(released) = keys.tick(now) {
                 self.levels.release(Some(released));
@@ -826,7 +768,7 @@ impl<T: Waiting> State<T> {
     }
 
     pub(crate) fn status(&mut self, now: Instant) -> QueueStatus {
-        let now = self.epoch.tick(now);
+        let now = self.ticks(now);
         let held = self.held_by_level(now);
         let levels = (0..self.levels.count())
             .map(|level| LevelStatus {
