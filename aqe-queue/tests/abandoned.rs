@@ -62,4 +62,7 @@ async fn operation_that_times_out_while_its_worker_is_dropped_ends_all_the_same(
         assert_eq!(handle.await, Err(cancelled));
     }
     assert_eq!(queue.status().running, 0);
+    // It has the queue, which has its observer.
+    let time = keeper.0.lock().take();
+    drop(time);
 }
