@@ -1,4 +1,4 @@
-//! The one allocation of an operation: its body, then its outcome, and the waker of whoever waits for it.
+//! An operation in memory: its body, then its outcome, and the waker of whoever waits for it.
 //!
 //! A word of state says who may touch what. The *run right* (exclusive access to the stage) is held by at most one
 //! [`Owned`]: it is won by the compare-and-swap that leaves a waiting phase and given up by the one that enters it
@@ -237,17 +237,17 @@ impl Owned {
         unsafe { self.0.timeout(defaults) }
     }
 
-    /// Whether the operation was woken by its own poll, and by nobody to end it. It is then taken as woken, for the caller
+    /// Whether the operation was woken during its poll, mostly by itself, and by nobody to end it. It is then taken as woken, for the caller
     /// to poll it again. Never in a call of a batch handler, which wakes itself to let others join it first.
     pub(crate) fn has_woken_itself(&self) -> bool {
-        let state = self.header().state.load(Ordering::Acquire);
-        state & PHASE == NOTIFIED
-            && !self.header().is_batched()
-            && state & (STOP | TIMEOUT) == 0
-            && self
-                .header()
-                .update(|state| (state & PHASE == NOTIFIED).then_some((state & !PHASE) | RUNNING))
-                .is_ok()
+        if self.header().is_batched() {
+            return false;
+        }
+        let taken = self.header().update(|state| {
+            let is_woken = state & PHASE == NOTIFIED && state & (STOP | TIMEOUT) == 0;
+            is_woken.then_some((state & !PHASE) | RUNNING)
+        });
+        taken.is_ok()
     }
 
     /// Lets the operation wait to be woken. Returns it if it is to be scheduled at once, because it was woken, or
@@ -280,14 +280,14 @@ impl Owned {
         let header = self.header();
         let before = header.state.fetch_or(DONE, Ordering::AcqRel);
         if before & SIGNAL != 0 {
-            self.0
-                .home()
-                .end_signal(header.id(), ending != Ending::Completed);
+            let (home, id) = (self.0.home(), header.id());
+            // Wakers are the user's code: a panic in one must not keep the others from hearing of their ends.
+            swallow(|| home.end_signal(id, ending != Ending::Completed));
         }
         if before & WAITER != 0 {
             // SAFETY: this call made the phase `DONE`, and `WAITER` was set.
             if let Some(waiter) = unsafe { self.0.take_waiter() } {
-                waiter.wake();
+                swallow(|| waiter.wake());
             }
         }
         // What is dropped here is user code.
@@ -465,8 +465,8 @@ impl<B: Body> OpCell<B> {
             let Stage::Live { body, overrides } = (unsafe { &mut *stage }) else {
                 unreachable!("an operation without a body was given the run right");
             };
-            // SAFETY: the cell lives in an `Arc` and its stage never moves while it is live: `end` drops it in place,
-            // and `into_body` takes it out only when no attempt has been started.
+            // SAFETY: an operation never moves in its block, and its stage not while it is live: `end` drops it in place, and
+            // a body is taken out only by its maker and before its first attempt.
             let body = unsafe { Pin::new_unchecked(body) };
             catch_unwind(AssertUnwindSafe(|| act(body, overrides.as_deref()))).map_err(message_of)
         })
@@ -789,6 +789,10 @@ impl<B: Body> Join<B::Value, B::Error> for OpCell<B> {
             });
             // Release makes the waker visible to the publisher; acquire is for the outcome, if it is there.
             state = self.header.state.fetch_or(WAITER, Ordering::AcqRel);
+            if state & PHASE == DONE {
+                // SAFETY: the publisher found `WAITER` clear, so the slot is the receiver's for good.
+                drop(self.waiter.with_mut(|slot| unsafe { (*slot).take() }));
+            }
         }
         if state & PHASE != DONE {
             return Poll::Pending;

@@ -187,7 +187,7 @@ impl<B: Body> Submission<B> {
     /// [`SubmitError::NoSuchLevel`] and, for operations with a key, [`SubmitError::TooManyKeys`]; for named operations,
     /// [`SubmitError::Unknown`]. All of them hand the operation back.
     pub fn try_submit(self) -> Submitted<B::Source, B::Value, B::Error> {
-        let pending = self.check()?;
+        let mut pending = self.check()?;
         match pending.push() {
             Ok(()) => Ok(pending.into_handle()),
             Err((refusal, op)) => Err(pending.refused(refusal, op)),
@@ -319,7 +319,7 @@ impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
         self.terms.as_deref().unwrap_or(&NO_TERMS)
     }
 
-    pub(crate) fn op(&self) -> OpRef {
+    pub(crate) fn op(&mut self) -> OpRef {
         self.fresh.op()
     }
 
@@ -329,13 +329,15 @@ impl<S: 'static, T: 'static, E: 'static> Pending<S, T, E> {
     }
 
     /// Queues it in a place that is reserved for it.
-    pub(crate) fn push_reserved(&self) -> Result<(), (Refusal, OpRef)> {
-        self.shared().push_reserved(self.op(), self.terms())
+    pub(crate) fn push_reserved(&mut self) -> Result<(), (Refusal, OpRef)> {
+        let op = self.op();
+        self.shared().push_reserved(op, self.terms())
     }
 
     /// Queues it if there is room.
-    fn push(&self) -> Result<(), (Refusal, OpRef)> {
-        self.shared().push(self.op(), self.terms())
+    fn push(&mut self) -> Result<(), (Refusal, OpRef)> {
+        let op = self.op();
+        self.shared().push(op, self.terms())
     }
 
     /// Whether there is no point in waiting.
@@ -416,10 +418,10 @@ impl<S: 'static, T: 'static, E: 'static> Future for Submit<S, T, E> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let pending = match std::mem::replace(&mut this.state, SubmitState::Done) {
+        let mut pending = match std::mem::replace(&mut this.state, SubmitState::Done) {
             SubmitState::Refused(error) => return Poll::Ready(Err(error)),
             SubmitState::Queued(handle) => return Poll::Ready(Ok(handle)),
-            SubmitState::New(pending) => match pending.push() {
+            SubmitState::New(mut pending) => match pending.push() {
                 Ok(()) => return Poll::Ready(Ok(pending.into_handle())),
                 Err((refusal, op)) if pending.is_final(refusal) => {
                     return Poll::Ready(Err(pending.refused(refusal, op)));

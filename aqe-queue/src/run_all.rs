@@ -146,10 +146,14 @@ impl<I: Iterator<Item: IntoSubmission>> RunAll<I> {
     }
 
     /// Gives the results in the order of the operations. A slow one holds up the results of at most a window of others.
+    /// Of what has been polled already, the results come first and in the order in which they came.
     pub fn ordered(self) -> RunAllOrdered<I> {
+        let over = self.results.into_iter();
+        let mut running: VecDeque<_> = over.map(|result| Entry::Over(Some(result))).collect();
+        running.extend(self.running);
         RunAllOrdered {
             feed: self.feed,
-            running: self.running,
+            running,
         }
     }
 

@@ -127,7 +127,7 @@ where
             .priority(self.priority)
             .on_drop(OnDrop::Cancel);
         let submitted = match self.place {
-            Place::Reserved => submission.check().and_then(|pending| {
+            Place::Reserved => submission.check().and_then(|mut pending| {
                 self.place = Place::Outside;
                 match pending.push_reserved() {
                     Ok(()) => Ok(pending.into_handle()),

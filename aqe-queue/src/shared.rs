@@ -62,6 +62,9 @@ pub(crate) struct Shared {
     /// Which levels are occupied. Written under `core`'s lock; read relaxed, as a hint to give work back.
     occupied: AtomicU64,
     gauge: Gauge,
+    /// Something waits, or the queue starts nothing, accepts nothing or has too many running. Written under `core`'s lock;
+    /// read relaxed, as a hint to those who run operations without having queued them.
+    disturbed: AtomicBool,
     /// Operations accounted for whose outcome is not visible yet. Raised before they are accounted for.
     publishing: AtomicUsize,
     /// Whether nothing was waiting or running when `core` was last released. Written under its lock.
@@ -224,6 +227,7 @@ impl Shared {
             inbox: Inbox::new(levels),
             occupied: AtomicU64::new(0),
             gauge: Gauge::default(),
+            disturbed: AtomicBool::new(false),
             publishing: AtomicUsize::new(0),
             may_be_quiet: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
@@ -315,6 +319,10 @@ impl Shared {
         }
         if self.gauge.is_watched() {
             self.gauge.set(core);
+        }
+        let disturbed = occupied != 0 || core.state.is_held_up();
+        if self.disturbed.load(Ordering::Relaxed) != disturbed {
+            self.disturbed.store(disturbed, Ordering::Relaxed);
         }
         let quiet = core.state.is_idle();
         if self.may_be_quiet.load(Ordering::Relaxed) != quiet {
@@ -431,6 +439,11 @@ impl Shared {
         let occupied =
             self.occupied.load(Ordering::Relaxed) | self.inbox.levels.load(Ordering::Relaxed);
         occupied & ((1 << level) - 1) != 0
+    }
+
+    /// Whether those who run operations without having queued them are to stop. A hint.
+    fn is_disturbed(&self) -> bool {
+        self.disturbed.load(Ordering::Relaxed)
     }
 
     /// Whether something has arrived that no worker has seen. A hint.

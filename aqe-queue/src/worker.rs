@@ -341,7 +341,11 @@ impl Worker {
         }
         let (mut owned, mut step) = self.poll_once(owned, start);
         let mut again = 0;
-        while step == Step::Pending && again < POLLS_IN_A_ROW && owned.has_woken_itself() {
+        while step == Step::Pending
+            && again < POLLS_IN_A_ROW
+            && tokio::task::coop::has_budget_remaining()
+            && owned.has_woken_itself()
+        {
             again += 1;
             self.turn.polls += 1;
             (owned, step) = self.poll_once(owned, false);

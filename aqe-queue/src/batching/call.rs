@@ -329,11 +329,12 @@ impl<O: Operation> Call<O> {
     }
 
     /// The operation at `seat` is over, or its attempt is.
-    fn leave(&self, seat: usize) {
+    fn leave(self: &Arc<Self>, seat: usize) {
         let mut inner = self.inner.lock();
         let left = inner.seats[seat].leave();
         inner.present -= 1;
         let (mut given_up, mut waker) = (None, None);
+        let is_left_open = inner.present == 0 && matches!(inner.stage, Stage::Open(_));
         if inner.present == 0 {
             let next = match inner.stage {
                 // Another may still join, and then it begins anew.
@@ -348,6 +349,10 @@ impl<O: Operation> Call<O> {
         drop(inner);
         drop(left);
         drop(given_up);
+        if is_left_open {
+            // The kind has it, and it has the kind. Whoever has joined meanwhile is only the last to do so.
+            self.kind.shut(self);
+        }
         if let Some(waker) = waker {
             waker.wake();
         }

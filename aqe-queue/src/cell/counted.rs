@@ -70,11 +70,11 @@ impl<T: ?Sized> Counted<T> {
     }
 
     /// Makes another reference of one that is the only one, for less than [`clone`](Clone::clone) costs.
-    pub(super) fn double(&self) -> Self {
+    pub(super) fn double(&mut self) -> Self {
         if !self.is_unique() {
             return self.clone();
         }
-        // Nobody else can see the count change.
+        // Nobody else can see the count change: that takes a reference, and the only one is borrowed by this call alone.
         self.header().references.store(2, Ordering::Relaxed);
         Self(self.0, PhantomData)
     }

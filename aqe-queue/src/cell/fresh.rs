@@ -97,7 +97,7 @@ impl<S: 'static, T: 'static, E: 'static, H: Home> Fresh<S, T, E, H> {
     }
 
     /// Returns the reference that the queue keeps.
-    pub(crate) fn op(&self) -> OpRef {
+    pub(crate) fn op(&mut self) -> OpRef {
         let op: NonNull<dyn Run> = self.op.double().into_raw();
         // SAFETY: the same operation and the same reference, without the types.
         unsafe { Counted::from_raw(op) }
@@ -125,7 +125,7 @@ impl<S: 'static, T: 'static, E: 'static, H: Home> Fresh<S, T, E, H> {
     /// Makes the first attempt of an operation that has not been in a queue, on the caller's thread, up to where it waits
     /// or is over.
     pub(crate) fn run(
-        self,
+        mut self,
         id: u64,
         defaults: &Defaults,
         chance: &mut fastrand::Rng,
@@ -143,7 +143,7 @@ impl<S: 'static, T: 'static, E: 'static, H: Home> Fresh<S, T, E, H> {
         let Step::Ended(ending) = step else {
             return Direct::Begun(Owned(self.op()), step, self.into_receiver());
         };
-        if self.op.is_unique() && header.state.load(Ordering::Relaxed) == RUNNING {
+        if self.op.is_unique() && self.header().state.load(Ordering::Relaxed) == RUNNING {
             // SAFETY: this is the only reference.
             if let Taken::Outcome(outcome) = unsafe { self.op.take() } {
                 return Direct::Over(outcome, ending);

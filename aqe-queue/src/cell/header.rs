@@ -39,7 +39,8 @@ pub(crate) struct Header {
     pub(super) references: AtomicU32,
     /// Where it lies in its block, in bytes.
     pub(super) offset: u32,
-    /// Phase and flags, see the constants. Every change is a read-modify-write with acquire and release: what its
+    /// Phase and flags, see the constants. Once a queue knows the operation every change is a read-modify-write with acquire
+    /// and release: what its
     /// maker wrote to the stage before is seen by whoever wins the next phase.
     pub(super) state: AtomicU32,
     /// Attempts started. Written by the holder of the run right; read by anybody, as a number and nothing else.

@@ -66,7 +66,7 @@ fn cell<T: Send + 'static>(
     future: impl Future<Output = Result<T, ()>> + Send + 'static,
 ) -> (OpRef, Receiver<T, ()>, Arc<Yard>) {
     let yard = Arc::new(Yard::default());
-    let fresh = Fresh::new(
+    let mut fresh = Fresh::new(
         Once::new(future),
         None,
         0,

@@ -65,7 +65,7 @@ fn cell<T: Send + 'static, F: Future<Output = Result<T, ()>> + Send + 'static>(
     factory: impl FnMut(AttemptContext) -> F + Send + 'static,
 ) -> (OpRef, Receiver<T, ()>, Arc<Yard>) {
     let yard = Arc::new(Yard::default());
-    let fresh = Fresh::new(
+    let mut fresh = Fresh::new(
         Repeat::new(factory),
         None,
         0,

@@ -46,7 +46,7 @@ impl Place {
             drop(self);
             return submission.submit();
         }
-        Submit::decided(submission.check().and_then(|pending| {
+        Submit::decided(submission.check().and_then(|mut pending| {
             self.is_reserved = false;
             match pending.push_reserved() {
                 Ok(()) => Ok(pending.into_handle()),

@@ -14,7 +14,7 @@ use super::{ErrorOf, IntoSubmission, ValueOf};
 use crate::body::Body;
 use crate::error::{CancelReason, OperationError, SubmitError};
 use crate::handle::OperationHandle;
-use crate::operation::Pending;
+use crate::operation::{Checked, Pending};
 use crate::queue::AsyncOperationQueue;
 use crate::shared::{Ran, Room};
 use crate::state::nanos;
@@ -54,10 +54,7 @@ impl<T: 'static, E: 'static> Entry<T, E> {
 }
 
 type BodyOf<I> = <<I as Iterator>::Item as IntoSubmission>::Body;
-type Unsent<I> = Result<
-    Pending<<BodyOf<I> as Body>::Source, ValueOf<I>, ErrorOf<I>>,
-    SubmitError<<BodyOf<I> as Body>::Source>,
->;
+type PendingOf<B> = Pending<<B as Body>::Source, <B as Body>::Value, <B as Body>::Error>;
 
 pub(super) struct Feed<I: Iterator<Item: IntoSubmission>> {
     queue: AsyncOperationQueue,
@@ -67,7 +64,7 @@ pub(super) struct Feed<I: Iterator<Item: IntoSubmission>> {
     /// Taken from the iterator and nothing else.
     raw: VecDeque<I::Item>,
     /// Made into operations and not yet accepted, in their order. They come before those in `raw`.
-    unsent: VecDeque<Unsent<I>>,
+    unsent: VecDeque<Checked<BodyOf<I>>>,
     /// The place, in the order of those that wait for room, of the first of `unsent`.
     ticket: Option<u64>,
     direct: Direct,
@@ -136,7 +133,14 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
                 return;
             };
             budget.made_progress();
-            space -= self.run_here(space, out);
+            let ran = self.run_here(space, out);
+            space -= ran;
+            // What they took of the task's budget: a microsecond each, at most.
+            for _ in 0..ran / PER_UNIT {
+                if let Poll::Ready(budget) = coop::poll_proceed(cx) {
+                    budget.made_progress();
+                }
+            }
             if self.unsent.is_empty() && self.direct.is_on() {
                 return;
             }
@@ -175,29 +179,30 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
     fn run_here(&mut self, most: usize, out: &mut impl Sink<ValueOf<I>, ErrorOf<I>>) -> usize {
         // Before there is a slot: the iterator may take its time, and may wait for the queue.
         self.take(most.min(self.direct.batch));
+        let Some(mut pending) = make_one(&mut self.raw, &mut self.unsent, &self.queue) else {
+            return 0;
+        };
         let shared = self.queue.shared();
-        let Some(mut visit) = shared.visit(self.raw.len()) else {
+        let Some(mut visit) = shared.visit(self.raw.len() + 1) else {
             self.direct.turn_off();
+            self.unsent.push_back(Ok(pending));
             return 0;
         };
         let mut count = 0;
-        while visit.may_go_on()
-            && let Some(operation) = self.raw.pop_front()
-        {
-            // Made one by one: the memory of one that is over is the next one's.
-            match operation.into_submission(&self.queue).check() {
-                Ok(pending) if pending.is_plain(shared) => {
-                    count += 1;
-                    match visit.run(pending, &mut self.direct.chance) {
-                        Ran::Over(result) => out.over(result),
-                        Ran::HandedOn(handle) => out.queued(Entry::Queued(handle)),
-                    }
-                }
-                unsent => {
-                    self.unsent.push_back(unsent);
-                    break;
-                }
+        loop {
+            count += 1;
+            match visit.run(pending, &mut self.direct.chance) {
+                Ran::Over(result) => out.over(result),
+                Ran::HandedOn(handle) => out.queued(Entry::Queued(handle)),
             }
+            if count >= most || !visit.may_go_on() {
+                break;
+            }
+            // Made one by one: the memory of one that is over is the next one's.
+            let Some(next) = make_one(&mut self.raw, &mut self.unsent, &self.queue) else {
+                break;
+            };
+            pending = next;
         }
         match visit.end() {
             Some(mean) if mean <= nanos(WORTH_SHARING) => self.direct.grow(),
@@ -209,8 +214,8 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
     /// Gives the queue as many as it takes without more ado, under one lock.
     fn send_batch(&mut self, out: &mut impl Sink<ValueOf<I>, ErrorOf<I>>) {
         let shared = self.queue.shared();
-        let ops = self.unsent.iter().map_while(|unsent| {
-            let pending = unsent.as_ref().ok()?;
+        let ops = self.unsent.iter_mut().map_while(|unsent| {
+            let pending = unsent.as_mut().ok()?;
             pending.is_plain(shared).then(|| pending.op())
         });
         let sent = shared.push_quickly(ops);
@@ -223,7 +228,7 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
     /// Gives the queue the first of what is left, or waits for room.
     fn send_one(&mut self, cx: &Context<'_>) -> Option<Entry<ValueOf<I>, ErrorOf<I>>> {
         let first = self.unsent.pop_front()?;
-        let pending = match first {
+        let mut pending = match first {
             Ok(pending) => pending,
             Err(error) => return Some(Entry::Over(Some(Err(refused(error))))),
         };
@@ -239,6 +244,21 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
             Ok(()) => Entry::Queued(pending.into_handle()),
             Err((refusal, op)) => Entry::Over(Some(Err(refused(pending.refused(refusal, op))))),
         })
+    }
+}
+
+/// Makes an operation of the next item. One that needs more than a slot goes to `unsent` instead.
+fn make_one<T: IntoSubmission>(
+    raw: &mut VecDeque<T>,
+    unsent: &mut VecDeque<Checked<T::Body>>,
+    queue: &AsyncOperationQueue,
+) -> Option<PendingOf<T::Body>> {
+    match raw.pop_front()?.into_submission(queue).check() {
+        Ok(pending) if pending.is_plain(queue.shared()) => Some(pending),
+        other => {
+            unsent.push_back(other);
+            None
+        }
     }
 }
 
@@ -259,6 +279,9 @@ struct Direct {
     next_pause: usize,
     chance: fastrand::Rng,
 }
+
+/// So many operations use up one unit of the consumer's budget, of which tokio gives a task 128.
+const PER_UNIT: usize = 16;
 
 /// One lock for so many operations costs each of them next to nothing.
 const LARGEST_BATCH: usize = 64;

@@ -326,6 +326,8 @@ impl Shared {
         terms: &Terms,
     ) -> Result<Room, Refusal> {
         let mut shed = Vec::new();
+        // Cloned and dropped without the locks: a waker is the user's code.
+        let mut spare = Some(waker.clone());
         // With the inbox locked: what is reserved here must not be given away there.
         let room = self.with_door(|core, _| {
             let Some(number) = *ticket else {
@@ -338,14 +340,12 @@ impl Shared {
                     Err(Refusal::Full | Refusal::Paused) => {
                         let number = core.blocked.next;
                         core.blocked.next += 1;
-                        let waker = waker.clone();
-                        core.blocked.waiting.insert(
-                            number,
-                            Blockee {
-                                waker,
-                                weight: terms.weight,
-                            },
-                        );
+                        if let Some(waker) = spare.take() {
+                            let weight = terms.weight;
+                            core.blocked
+                                .waiting
+                                .insert(number, Blockee { waker, weight });
+                        }
                         *ticket = Some(number);
                         Ok(Room::Wait)
                     }
@@ -356,8 +356,10 @@ impl Shared {
                 return Err(Refusal::Closed);
             }
             if let Some(waiting) = core.blocked.waiting.get_mut(&number) {
-                if !waiting.waker.will_wake(waker) {
-                    waiting.waker = waker.clone();
+                if !waiting.waker.will_wake(waker)
+                    && let Some(spare) = &mut spare
+                {
+                    std::mem::swap(&mut waiting.waker, spare);
                 }
                 return Ok(Room::Wait);
             }
@@ -375,11 +377,15 @@ impl Shared {
 
     /// Gives up waiting for room.
     pub(crate) fn stop_waiting_for_room(&self, ticket: u64, weight: u64) {
-        self.with_door(|core, _| {
+        let gone = self.with_door(|core, _| {
+            let gone = core.blocked.waiting.remove(&ticket);
             // Not among those that wait: its turn had come, and the place goes to the next.
-            if core.blocked.waiting.remove(&ticket).is_none() && !core.state.is_closed() {
+            if gone.is_none() && !core.state.is_closed() {
                 core.state.unreserve(weight);
             }
+            gone
         });
+        // Dropped without the locks: its waker is the user's code.
+        drop(gone);
     }
 }

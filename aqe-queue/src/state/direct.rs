@@ -20,6 +20,11 @@ impl<T: Waiting> State<T> {
         is_free
     }
 
+    /// Whether nothing would be accepted or started at this moment, whatever it is, or more runs than may.
+    pub(crate) const fn is_held_up(&self) -> bool {
+        self.paused || self.shut || self.closed || self.running > self.limit
+    }
+
     /// Accounts for operations that ran in such a slot, `mean` nanoseconds each, and have ended.
     pub(crate) fn settle_direct(&mut self, endings: &[Ending], mean: u64, now: Instant) {
         let count = endings.len() as u64;
