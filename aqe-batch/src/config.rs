@@ -22,8 +22,8 @@ pub struct BatchConfig {
     /// After how many items the state is handed to the system, so that the end of the process costs no more than that;
     /// it is on disk soon after. 100 by default. Has no effect without a [`Checkpoint`](crate::Checkpoint).
     pub checkpoint_interval: usize,
-    /// How many percent (above 0, up to 100) of the memory of the machine or its control group may be in use before new chunks wait.
-    /// 80 by default; `None` does not look.
+    /// How many percent (above 0, up to 100) of the memory of the machine or its control group may be in use before new
+    /// chunks wait. 80 by default; `None` does not look.
     pub memory_threshold: Option<f64>,
     /// How long new chunks wait for memory before the run is given up. Five minutes by default.
     pub memory_patience: Duration,

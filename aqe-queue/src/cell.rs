@@ -237,8 +237,9 @@ impl Owned {
         unsafe { self.0.timeout(defaults) }
     }
 
-    /// Whether the operation was woken during its poll, mostly by itself, and by nobody to end it. It is then taken as woken, for the caller
-    /// to poll it again. Never in a call of a batch handler, which wakes itself to let others join it first.
+    /// Whether the operation was woken during its poll, mostly by itself, and by nobody to end it. It is then taken as
+    /// woken, for the caller to poll it again. Never in a call of a batch handler, which wakes itself to let others
+    /// join it first.
     pub(crate) fn has_woken_itself(&self) -> bool {
         if self.header().is_batched() {
             return false;

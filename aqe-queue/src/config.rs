@@ -55,7 +55,9 @@ pub struct QueueConfig {
     /// then `AGEING_SHARE × (n + 1)` further starts, however many urgent operations arrive.
     pub ageing: Option<Duration>,
     /// How many operations may wait (queued or between two attempts). 100,000 by default: about 20 MB of
-    /// small operations, and at 1 ms each and ten at a time a backlog of ten seconds. Operations that
+    /// small operations, and at 1 ms each and ten at a time a backlog of ten seconds. Operations lie in blocks of up to
+    /// 4 KiB with those that were submitted before and after them, and a block is kept by the last of them: if only few of
+    /// many stay, such as those that wait for a late retry, each may keep that much. Operations that
     /// come back for a retry are never refused, so up to `max_concurrent` more can wait for a moment.
     pub capacity: usize,
     /// How many bytes the operations may stand for that have been accepted and have not ended, running ones
@@ -67,7 +69,8 @@ pub struct QueueConfig {
     /// How long one poll of an operation may keep its worker before a warning is given
     /// ([`Event::Blocked`](crate::Event::Blocked)); `None` for ever. 100 ms by default. With several workers it is
     /// noticed while the poll goes on, to within some milliseconds. With one it is noticed afterwards; if a batch as a
-    /// whole took that long and no single poll is known to have, then the next one that does is.
+    /// whole took that long and no single poll is known to have, then the next one that does is. An operation that wakes
+    /// itself in its poll is polled up to four times in a row, which count as one.
     pub blocking: Option<Duration>,
     /// What dropping a handle does to its operation, unless the operation says otherwise. By default the operation
     /// is cancelled while it has not started and runs to its end once it has.

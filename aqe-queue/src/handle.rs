@@ -104,7 +104,8 @@ impl<T: 'static, E: 'static> OperationHandle<T, E> {
         )
     }
 
-    /// Returns something that can cancel the operation from elsewhere, and keeps nothing else alive but its memory.
+    /// Returns something that can cancel the operation from elsewhere. It keeps the operation's memory, and with it what the
+    /// queue consists of, but neither its body nor its result.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         Canceller {
@@ -228,7 +229,7 @@ impl fmt::Debug for Canceller {
     }
 }
 
-/// Keeps `Arc` in the signatures above honest: handles go between threads.
+/// Handles go between threads.
 const _: fn() = || {
     fn is_send_and_sync<X: Send + Sync>() {}
     is_send_and_sync::<Canceller>();

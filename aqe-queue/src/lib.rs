@@ -111,11 +111,11 @@
 //!
 //! # How it runs
 //!
-//! A few worker tasks, one for each thread of the runtime, take batches of operations and poll them in place: there is no task, channel
-//! or timer for each operation, but one allocation. A further task keeps the time for all. Where nobody else may
-//! spawn, [`QueueBuilder::pair`] hands these tasks back. All time is tokio's, so a test with paused time plays
-//! hours at once. With [`QueueBuilder::threads`] the workers have threads of their own, which can be
-//! [pinned](QueueBuilder::pin).
+//! A few worker tasks, one for each thread of the runtime, take batches of operations and poll them in place: there is no
+//! task, channel, timer or allocation for each operation, which lie in blocks of memory. A further task keeps the time
+//! for all. Where nobody else may spawn, [`QueueBuilder::pair`] hands these tasks back. All time is tokio's, so a test
+//! with paused time plays hours at once. With [`QueueBuilder::threads`] the workers have threads of their own, which
+//! can be [pinned](QueueBuilder::pin).
 //!
 //! # Modules
 //!

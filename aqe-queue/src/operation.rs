@@ -195,8 +195,8 @@ impl<B: Body> Submission<B> {
     }
 
     /// Queues the operation, waiting for room if the queue is full, and for
-    /// [`resume_admission`](crate::AsyncOperationQueue::resume_admission) if it lets nobody in. Those who wait are served in the order in which
-    /// they came.
+    /// [`resume_admission`](crate::AsyncOperationQueue::resume_admission) if it lets nobody in. Those who wait are
+    /// served in the order in which they came.
     ///
     /// # Errors
     ///

@@ -3,6 +3,7 @@
 //! [`run_all`](AsyncOperationQueue::run_all) takes operations from an iterator and keeps a bounded window of them in the
 //! queue. They go in under one lock per batch and are polled by the queue's workers, so they run on while the consumer
 //! of the stream is busy with a result, and a slow consumer never has more than a window of results waiting for it.
+//! Operations that end at once are not worth that: they run where the stream is polled, see `feed`.
 //!
 //! Nobody polls a finished operation twice or an unfinished one more than once: all operations of a stream share one
 //! waker, which counts. The consumer is woken by the first that ends, finds as many as were counted, and those that
@@ -88,6 +89,14 @@ impl AsyncOperationQueue {
     /// each runs as if it had been submitted alone: with its priority, timeout and retries, beside all others that use
     /// the queue. Nothing is taken from the iterator before the stream is polled. A full or paused queue makes the
     /// stream wait; an operation that the queue will never accept gives [`OperationError::Refused`].
+    ///
+    /// While nothing else waits, operations begin where the stream is polled, in a slot of the queue, and go on with a
+    /// worker if they have to wait; those that end at once cost no more than in a `buffer_unordered` that way. So the first
+    /// poll of an operation may find the task-local values of the consumer, and must not take a lock that the consumer
+    /// holds; a poll that blocks there blocks the consumer and is not told of as
+    /// [blocking](crate::QueueConfig::blocking). None of that happens with [`threads`](crate::QueueBuilder::threads),
+    /// with observers, with limits that adapt, reserved slots or thresholds, or where the stream is polled outside the
+    /// workers' runtime.
     ///
     /// Dropping the stream drops the handles of what is in the queue, each of which does what its
     /// [`OnDrop`](crate::OnDrop) policy says; what is left in the iterator is not run.

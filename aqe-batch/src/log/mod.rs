@@ -14,8 +14,9 @@
 //! One file: a block of header, then records of up to a mebibyte (or one result, if that is larger),
 //! each with a number and checksums. The file is filled with zeros ahead of the records, so that making a record
 //! durable changes no metadata of the file system. A thread of the log does this and syncs whenever something
-//! was appended, with at most one sync at a time and two milliseconds between them; what is appended meanwhile goes with the next one. When more than half
-//! of the file says nothing new, it is written again without that, under another name, synced, and put in place.
+//! was appended, with at most one sync at a time and two milliseconds between them; what is appended meanwhile goes
+//! with the next one. When more than half of the file says nothing new, it is written again without that, under another
+//! name, synced, and put in place.
 
 mod compact;
 mod contents;

@@ -32,9 +32,9 @@ pub struct ServeReport {
 /// the queue is closed.
 ///
 /// Each leased job has a task of the current runtime while it is under way. Never more are leased than the queue has slots,
-/// so that a call of a [batch handler](crate::batching) has no more jobs than that. A job's timeout holds for each attempt; its lease is
-/// extended meanwhile. A job whose name has no handler here, or whose payload cannot be read, is settled as dead. What the
-/// backend cannot take at the moment is left to run out and be leased again.
+/// so that a call of a [batch handler](crate::batching) has no more jobs than that. A job's timeout holds for each
+/// attempt; its lease is extended meanwhile. A job whose name has no handler here, or whose payload cannot be read, is
+/// settled as dead. What the backend cannot take at the moment is left to run out and be leased again.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! All interleavings of the cell's hand-overs.
 //!
-//! Run with `RUSTFLAGS="--cfg loom" cargo test -p aqe-queue --release --lib loom`.
+//! Run with `cargo xtask ci loom`.
 
 use std::sync::atomic::{AtomicUsize, Ordering as Std};
 use std::task::Wake;

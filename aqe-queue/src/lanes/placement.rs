@@ -12,10 +12,10 @@ pub enum Placement {
     /// Each lane in turn.
     #[default]
     RoundRobin,
-    /// The less loaded of two lanes that are drawn at random, wide ones more often: the one that would have fewer operations, waiting and
-    /// running, for each of its slots. With many lanes the most loaded is hardly more so than the others, at the price of
-    /// looking at two (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001), and producers that
-    /// choose at the same moment do not all run to the same lane.
+    /// The less loaded of two lanes that are drawn at random, wide ones more often: the one that would have fewer
+    /// operations, waiting and running, for each of its slots. With many lanes the most loaded is hardly more so than
+    /// the others, at the price of looking at two (Mitzenmacher, "The Power of Two Choices in Randomized Load
+    /// Balancing", 2001), and producers that choose at the same moment do not all run to the same lane.
     LeastLoaded,
     /// Any lane.
     Random,

@@ -1,8 +1,8 @@
 //! From an iterator into the queue, in batches and never beyond the window.
 //!
 //! Operations that end at once are not worth handing to a worker and back: they run here, in a slot of the queue, as long
-//! as nothing else waits for one; see [`visit`](crate::shared::Shared::visit). The first that has to wait, or takes long, sends those after it to the
-//! workers.
+//! as nothing else waits for one; see [`visit`](crate::shared::Shared::visit). The first that has to wait, or takes
+//! long, sends those after it to the workers.
 
 use std::collections::VecDeque;
 use std::iter::Fuse;

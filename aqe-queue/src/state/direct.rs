@@ -1,4 +1,5 @@
-//! Operations that run without having been queued, one after the other in one slot: see [`Visit`](crate::shared::Shared::visit).
+//! Operations that run without having been queued, one after the other in one slot: see
+//! [`Visit`](crate::shared::Shared::visit).
 
 use std::time::Instant;
 

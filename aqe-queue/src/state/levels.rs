@@ -370,8 +370,8 @@ impl<T: Waiting> Levels<T> {
         count
     }
 
-    /// Takes the next operation of the levels in `open`. `ageing` is what [`is_ageing`](Self::is_ageing) said. What has a key that is not free goes
-    /// to `keys`.
+    /// Takes the next operation of the levels in `open`. `ageing` is what [`is_ageing`](Self::is_ageing) said. What has
+    /// a key that is not free goes to `keys`.
     pub(super) fn pop(
         &mut self,
         now: Tick,

@@ -495,7 +495,8 @@ impl<T: Waiting> State<T> {
     }
 
     /// Puts a waiting operation at the end of another level, in constant time (logarithmic, if it waits aside for its
-    /// key); one between two attempts goes there after its delay. Returns `false` if it does not wait or there is no such level.
+    /// key); one between two attempts goes there after its delay. Returns `false` if it does not wait or there is no
+    /// such level.
     pub(crate) fn set_level(&mut self, item: &T, level: u8) -> bool {
         if level >= self.levels.count() {
             return false;

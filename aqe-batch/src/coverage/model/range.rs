@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// Lines `first` to `last`, of which `lines` are meant.
 ///
 /// A range is as long as it can be without an executable line in it that is not meant. Comments, blank lines and
-/// closing braces do not end it, because nobody writes a test for a comment; a covered line does. The first and the last line are always meant.
+/// closing braces do not end it, because nobody writes a test for a comment; a covered line does. The first and the
+/// last line are always meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LineRange {
