@@ -18,6 +18,7 @@ mod thresholds;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Instant;
@@ -57,7 +58,7 @@ pub(crate) fn clock() -> Instant {
 }
 
 pub(crate) struct Shared {
-    core: Mutex<Core>,
+    core: Apart<Mutex<Core>>,
     inbox: Inbox,
     /// Which levels are occupied. Written under `core`'s lock; read relaxed, as a hint to give work back.
     occupied: AtomicU64,
@@ -66,7 +67,7 @@ pub(crate) struct Shared {
     /// read relaxed, as a hint to those who run operations without having queued them.
     disturbed: AtomicBool,
     /// Operations accounted for whose outcome is not visible yet. Raised before they are accounted for.
-    publishing: AtomicUsize,
+    publishing: Apart<AtomicUsize>,
     /// Whether nothing was waiting or running when `core` was last released. Written under its lock.
     may_be_quiet: AtomicBool,
     /// Running operations have been asked to end. Set once.
@@ -94,6 +95,19 @@ pub(crate) struct Shared {
     /// The runtime of the workers, set when the first of them is polled; `None` if they have threads of their own, or
     /// are on no runtime.
     home: OnceLock<Option<runtime::Id>>,
+}
+
+/// Something in cache lines of its own, two of them because processors fetch them in pairs: it is written far more often
+/// than what would lie beside it, or far less.
+#[repr(align(128))]
+pub(crate) struct Apart<T>(T);
+
+impl<T> Deref for Apart<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
 /// What the one lock protects.
@@ -228,7 +242,7 @@ impl Shared {
             occupied: AtomicU64::new(0),
             gauge: Gauge::default(),
             disturbed: AtomicBool::new(false),
-            publishing: AtomicUsize::new(0),
+            publishing: Apart(AtomicUsize::new(0)),
             may_be_quiet: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
             roused: AtomicUsize::new(0),
@@ -253,7 +267,7 @@ impl Shared {
             quiet: Notify::new(),
             home: OnceLock::new(),
             config,
-            core: Mutex::new(Core {
+            core: Apart(Mutex::new(Core {
                 state,
                 alive: 0,
                 idle: 0,
@@ -266,7 +280,7 @@ impl Shared {
                 keeper_looks: false,
                 blocked: Blocked::default(),
                 cut: Vec::new(),
-            }),
+            })),
         }
     }
 

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::iter::Fuse;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::task::coop;
 
@@ -16,7 +17,7 @@ use crate::error::{CancelReason, OperationError, SubmitError};
 use crate::handle::OperationHandle;
 use crate::operation::{Checked, Pending};
 use crate::queue::AsyncOperationQueue;
-use crate::shared::{Ran, Room};
+use crate::shared::{Ran, Room, clock};
 use crate::state::nanos;
 use crate::worker::WORTH_SHARING;
 
@@ -129,6 +130,10 @@ impl<I: Iterator<Item: IntoSubmission>> Feed<I> {
         }
         let mut space = self.window - in_hand;
         if self.unsent.is_empty() && self.direct.is_on() {
+            if in_hand > 0 {
+                // They are about to end, and in their way.
+                return;
+            }
             let Poll::Ready(budget) = coop::poll_proceed(cx) else {
                 return;
             };
@@ -277,11 +282,16 @@ struct Direct {
     pause: usize,
     /// The next pause.
     next_pause: usize,
+    /// Since when operations go to the workers, and how many have gone.
+    off: (Instant, u32),
     chance: fastrand::Rng,
 }
 
 /// So many operations use up one unit of the consumer's budget, of which tokio gives a task 128.
 const PER_UNIT: usize = 16;
+
+/// Operations that take longer than this on average, with all that is done for them, are not short.
+const WORTH_TRYING: Duration = Duration::from_micros(2);
 
 /// One lock for so many operations costs each of them next to nothing.
 const LARGEST_BATCH: usize = 64;
@@ -295,6 +305,7 @@ impl Direct {
             batch: 1,
             pause: 0,
             next_pause: PAUSES.0,
+            off: (clock(), 0),
             // Draws the delays of retries, which a seed makes repeatable.
             chance: seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
         }
@@ -313,13 +324,28 @@ impl Direct {
 
     fn turn_off(&mut self) {
         self.batch = 1;
-        self.pause = self.next_pause;
-        self.next_pause = (self.next_pause * 2).min(PAUSES.1);
+        self.rest();
     }
 
-    /// Counts operations that went to the workers.
-    const fn sent(&mut self, count: usize) {
+    fn rest(&mut self) {
+        self.pause = self.next_pause;
+        self.next_pause = (self.next_pause * 2).min(PAUSES.1);
+        self.off = (clock(), 0);
+    }
+
+    /// Counts operations that went to the workers. To try again the window must be empty, so it is done only if they come
+    /// back in no time.
+    fn sent(&mut self, count: usize) {
+        if self.pause == 0 {
+            return;
+        }
+        let (since, sent) = &mut self.off;
+        *sent = sent.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         self.pause = self.pause.saturating_sub(count);
+        let mean = clock().saturating_duration_since(*since) / (*sent).max(1);
+        if self.pause == 0 && mean > WORTH_TRYING {
+            self.rest();
+        }
     }
 }
 

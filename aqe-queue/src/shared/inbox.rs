@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::{Core, Shared, clock};
+use super::{Apart, Core, Shared, clock};
 use crate::body::Ending;
 use crate::cell::OpRef;
 use crate::error::CancelReason;
@@ -15,12 +15,13 @@ use crate::state::{Epoch, Line, Refusal, Tick};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// Where operations arrive. On cache lines of its own: it is what producers fight for.
-#[repr(align(128))]
+/// Where operations arrive.
 pub(super) struct Inbox {
-    pub(super) door: Mutex<Door>,
-    /// Which levels the arrivals are of. Written under the lock of `door`; read relaxed, as a hint.
-    pub(super) levels: AtomicU64,
+    /// What producers fight for.
+    pub(super) door: Apart<Mutex<Door>>,
+    /// Which levels the arrivals are of. Written under the lock of `door`, once for each level that has something new;
+    /// read relaxed, as a hint, by workers before each operation: apart from the door, so that they do not disturb it.
+    pub(super) levels: Apart<AtomicU64>,
 }
 
 pub(super) struct Door {
@@ -63,8 +64,8 @@ impl Inbox {
             next_id: 1,
         };
         Self {
-            door: Mutex::new(door),
-            levels: AtomicU64::new(0),
+            door: Apart(Mutex::new(door)),
+            levels: Apart(AtomicU64::new(0)),
         }
     }
 
