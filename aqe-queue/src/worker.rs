@@ -161,6 +161,10 @@ const POLLS_IN_A_ROW: u32 = 3;
 /// urgent newcomer, and the results of its first operations, for less than a millisecond.
 const SHORT: Duration = Duration::from_micros(10);
 
+/// Batches of fewer operations than this are small, and what follows one is waited for: for about a microsecond.
+const SMALL_BATCH: u32 = 8;
+const GATHER: u32 = 32;
+
 /// How many times a worker looks for another arrival before it goes to sleep: one to three microseconds.
 const LINGER: u32 = 64;
 
@@ -445,6 +449,7 @@ impl Worker {
     }
 
     fn take(&mut self, may_sleep: bool) -> Refilled {
+        self.gather();
         std::mem::swap(
             &mut self.done,
             &mut self.shared.seats[self.index].local.lock().done,
@@ -551,6 +556,17 @@ impl Worker {
             .extend(stopped.into_iter().map(|owned| Done::stopped(owned, None)));
         let mut local = self.shared.seats[self.index].local.lock();
         local.done.append(&mut self.done);
+    }
+
+    /// Waits a moment for more arrivals after a batch that was small and quick. A producer that submits one operation after
+    /// the other would meet this worker at its door each time, which costs both more than the operations.
+    fn gather(&self) {
+        let is_small = (2..SMALL_BATCH).contains(&self.turn.polls);
+        if is_small && !self.turn.waited && self.shared.seats.len() > 1 {
+            for _ in 0..GATHER {
+                std::hint::spin_loop();
+            }
+        }
     }
 
     /// Waits a moment for another arrival. Returns whether there is one.
