@@ -69,6 +69,15 @@ pub(super) struct Place<H> {
     _home: PhantomData<Arc<H>>,
 }
 
+#[cfg(test)]
+impl<H> Place<H> {
+    /// Returns the block in which it is.
+    pub(super) fn block(&self) -> NonNull<Block> {
+        // SAFETY: it begins so many bytes after its block.
+        unsafe { self.at.sub(self.offset as usize) }.cast()
+    }
+}
+
 impl<H: Home> Nursery<H> {
     pub(crate) fn new(home: Arc<H>) -> Self {
         Self {

@@ -277,3 +277,44 @@ fn loom_block_goes_with_the_last_of_its_operations() {
         assert_eq!(Arc::strong_count(&yard), 1);
     });
 }
+
+/// A block is used again while the last of what lay in it is let go: whoever lays something there finds that the other
+/// has finished with it.
+#[test]
+fn loom_block_is_used_again_after_those_who_used_it() {
+    loom::model(|| {
+        let nursery = Nursery::new(Arc::new(Yard::default()));
+        let layout = std::alloc::Layout::new::<[u64; 4]>();
+        // The block has room for one.
+        let first = nursery.place(0, layout);
+        // Stands for the memory there, which loom does not see.
+        let memory = Arc::new(UnsafeCell::new(0));
+        let (at, offset) = (first.at.as_ptr().addr(), first.offset);
+        let block = SendBlock(first.block());
+        let leaver = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || {
+                let block = block;
+                // SAFETY: loom says so if it is not this thread's alone.
+                memory.with_mut(|memory| unsafe { *memory += 1 });
+                // SAFETY: the first is let go here alone.
+                unsafe { block::Block::release(block.0, 1) };
+            })
+        };
+        let second = nursery.place(0, layout);
+        assert_eq!(second.offset, offset);
+        if second.at.as_ptr().addr() == at {
+            // SAFETY: as above.
+            memory.with_mut(|memory| unsafe { *memory += 1 });
+        }
+        // SAFETY: the second is let go here alone.
+        unsafe { block::Block::release(second.block(), 1) };
+        leaver.join().unwrap();
+    });
+}
+
+/// A block on its way to another thread, as in a reference to what lies in it.
+struct SendBlock(ptr::NonNull<block::Block>);
+
+// SAFETY: blocks are made to be let go of by any thread.
+unsafe impl Send for SendBlock {}

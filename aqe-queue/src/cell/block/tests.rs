@@ -33,14 +33,9 @@ impl Home for Nowhere {
 
 const SMALL: Layout = Layout::new::<[u64; 10]>();
 
-fn block_of(place: &Place<Nowhere>) -> NonNull<Block> {
-    // SAFETY: what is laid begins so many bytes after its block.
-    unsafe { place.at.sub(place.offset as usize) }.cast()
-}
-
 fn let_go(place: &Place<Nowhere>) {
     // SAFETY: each place of these tests is let go once.
-    unsafe { Block::release(block_of(place), 1) }
+    unsafe { Block::release(place.block(), 1) }
 }
 
 #[test]
@@ -72,7 +67,7 @@ fn levels_lie_apart_and_blocks_grow_to_a_page() {
         .collect();
     let mut blocks: Vec<(NonNull<Block>, u8, usize)> = Vec::new();
     for (number, place) in places.iter().enumerate() {
-        let (block, level) = (block_of(place), (number % 2) as u8);
+        let (block, level) = (place.block(), (number % 2) as u8);
         match blocks.iter_mut().find(|(known, ..)| *known == block) {
             Some((_, of, count)) => {
                 assert_eq!(*of, level, "two levels in one block");
