@@ -43,7 +43,9 @@ async fn dedicated_threads_run_operations_and_end_with_the_queue() {
         .run(async move {
             FAREWELL.set(Some(Farewell(sender)));
             // The runtime's timers and tasks are at hand.
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            let never = std::future::pending::<()>();
+            let timer = tokio::time::timeout(Duration::from_millis(1), never);
+            assert!(timer.await.is_err());
             tokio::spawn(async {}).await.unwrap();
         })
         .await

@@ -46,7 +46,7 @@ fn forget_unpacked(workspace: &Workspace) -> Result<()> {
         return Ok(());
     };
     for registry in registries.flatten() {
-        // A registry without a host is one of these; `index.crates.io-…` is not touched.
+        // A registry without a host is one of these; the one that other crates come from is left alone.
         if !registry.file_name().to_string_lossy().starts_with('-') {
             continue;
         }

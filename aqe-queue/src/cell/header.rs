@@ -206,11 +206,6 @@ impl Header {
         );
     }
 
-    /// Reads the state for nothing but to have it near. A load that nobody waits for is all that a prefetch is.
-    pub(crate) fn foresee(&self) {
-        std::hint::black_box(self.state.load(Ordering::Relaxed));
-    }
-
     pub(crate) fn leave_home(&self) {
         self.slot.store(NO_SLOT, Ordering::Relaxed);
     }

@@ -473,10 +473,6 @@ impl Waiting for OpRef {
         self.header().waits()
     }
 
-    fn foresee(&self) {
-        self.header().foresee();
-    }
-
     fn is(&self, other: &Self) -> bool {
         Self::ptr_eq(self, other)
     }

@@ -320,18 +320,6 @@ impl<T: Waiting> Levels<T> {
             .is_some_and(|(_, since)| now.saturating_sub(since) >= ageing)
     }
 
-    /// Looks at the first entries of the most urgent level, so that the processor fetches them all at once: in a long
-    /// queue each of them is far from its cache, and one after the other they would cost more than everything else.
-    pub(super) fn foresee(&self, open: u64, count: usize) {
-        let occupied = self.occupied & open;
-        let top = occupied.trailing_zeros() as usize;
-        if let Some(ring) = self.rings.get(top) {
-            let count = count.min(ring.entries.len());
-            let items = ring.entries.range(..count).flat_map(|slot| &slot.item);
-            items.for_each(T::foresee);
-        }
-    }
-
     /// Takes up to `most` operations of the most urgent level, one after the other; for a queue without keys and while
     /// nothing ages.
     pub(super) fn pop_many(

@@ -78,9 +78,6 @@ pub(crate) trait Waiting: Clone {
     /// Where it waits, if it does.
     fn waits(&self) -> Option<Waited>;
 
-    /// Fetches what claiming it will touch into the processor's cache.
-    fn foresee(&self) {}
-
     /// Whether both are the same.
     fn is(&self, other: &Self) -> bool;
 
@@ -381,7 +378,6 @@ impl<T: Waiting> State<T> {
         let now = self.ticks(now);
         let mut open = self.open();
         let ageing = self.levels.is_ageing(now, open);
-        self.levels.foresee(open, room);
         let mut waits = Waits::new(&mut self.waits, now);
         let mut count = 0;
         if self.rules.is_none() && self.keys.is_none() && !ageing {

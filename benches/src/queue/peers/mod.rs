@@ -1,12 +1,9 @@
 //! The peers, each as its users would write it.
 
-mod async_channel_pool;
 mod bare_streams;
 mod channel_buffer_unordered;
-mod flume_pool;
 mod joinset;
-mod kanal_pool;
-mod priority_channel_pool;
+mod pool;
 mod priority_limiter;
 mod tower_buffer;
 
@@ -17,21 +14,26 @@ use std::pin::Pin;
 
 use tokio::sync::oneshot;
 
-pub use async_channel_pool::AsyncChannelPool;
 pub use bare_streams::{BareBufferUnordered, BareBuffered, FuturesBuffered};
 pub use channel_buffer_unordered::ChannelBufferUnordered;
-pub use flume_pool::FlumePool;
 pub use joinset::SemaphoreJoinSet;
-pub use kanal_pool::KanalPool;
-pub use priority_channel_pool::AsyncPriorityChannelPool;
 pub use priority_limiter::AsyncPriorityLimiter;
 pub use tower_buffer::TowerBuffer;
+
+/// A worker pool on `async-channel`.
+pub type AsyncChannelPool = pool::Pool<pool::AsyncChannel>;
+/// A worker pool on `flume`.
+pub type FlumePool = pool::Pool<pool::Flume>;
+/// A worker pool on `kanal`.
+pub type KanalPool = pool::Pool<pool::Kanal>;
+/// A worker pool on `async-priority-channel`; the one with priorities.
+pub type AsyncPriorityChannelPool = pool::Pool<pool::AsyncPriorityChannel>;
 
 /// An operation as a pool holds it: boxed, since a channel carries one type.
 type Boxed = Pin<Box<dyn Future<Output = u64> + Send>>;
 
 /// An operation on its way to a worker, with where its result goes.
-struct Job {
+pub struct Job {
     operation: Boxed,
     reply: oneshot::Sender<u64>,
 }
