@@ -156,7 +156,9 @@ fn queue(config: QueueConfig) -> AsyncOperationQueue {
 
 /// Keeps the handle; a queue that refuses leaves one too few, and `next` then reports the loss.
 fn keep<S, E>(handles: &mut VecDeque<OperationHandle<u64, E>>, submitted: Submitted<S, u64, E>) {
-    handles.extend(submitted.ok());
+    if let Ok(handle) = submitted {
+        handles.push_back(handle);
+    }
 }
 
 #[cfg(test)]
