@@ -1,0 +1,1 @@
+//! A compressed and encrypted store, in memory and on disk, whose entries expire on time.
