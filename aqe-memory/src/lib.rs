@@ -1,1 +1,20 @@
 //! A compressed and encrypted store, in memory and on disk, whose entries expire on time.
+
+mod clock;
+mod config;
+mod error;
+mod index;
+mod segment;
+mod stats;
+mod store;
+mod sweeper;
+mod sync;
+mod tiers;
+mod value;
+
+pub use self::clock::ManualClock;
+pub use self::config::{ConfigError, MemoryConfig};
+pub use self::error::{CompareError, PutError, TooManyNamespaces};
+pub use self::stats::{Cause, StoreStats};
+pub use self::store::{Namespace, Store, Version};
+pub use self::value::Value;

@@ -1,0 +1,53 @@
+//! Why a value was not taken.
+
+use crate::store::Version;
+
+/// Why a value was not put.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// The key has too many bytes.
+    #[error("a key of {len} bytes is longer than {most}")]
+    KeyTooLong {
+        /// Its length.
+        len: usize,
+        /// The most that a key can have.
+        most: usize,
+    },
+    /// The value has too many bytes for the store's sizes.
+    #[error("a value of {len} bytes is larger than {most}, a quarter of `cache_size`; give the store more")]
+    ValueTooLarge {
+        /// Its length.
+        len: usize,
+        /// The most that a value of this store can have.
+        most: usize,
+    },
+    /// The system gave no memory, or everything the store may take is held by values that are still being read.
+    #[error("no memory for the value")]
+    OutOfMemory,
+}
+
+/// Why a value was not exchanged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompareError {
+    /// The entry is not what the caller has seen.
+    #[error("the entry has changed")]
+    Changed {
+        /// Its version now; `None` if it is not there.
+        current: Option<Version>,
+    },
+    /// The value cannot be put.
+    #[error(transparent)]
+    Put(#[from] PutError),
+}
+
+/// Why there is no further namespace.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are {most} namespaces already; `{name}` would be one more")]
+pub struct TooManyNamespaces {
+    /// The name of the one that was asked for.
+    pub name: String,
+    /// How many a store can have.
+    pub most: usize,
+}

@@ -1,0 +1,230 @@
+//! From a key to the place of its entry.
+//!
+//! The keys themselves lie with their entries; the index has a slot of eight bytes for each, in hash tables behind
+//! reader-writer locks. A slot keeps enough of the hash for its table to grow without a look at the key, which may be
+//! on disk.
+//!
+//! **Invariant:** a slot names an entry that is there. Whoever takes an entry away takes its slot away first, under the
+//! write lock of its shard; whoever reads an entry found its slot under the read lock and holds it until it has
+//! pinned or copied what it needs.
+
+mod slot;
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub(crate) use self::slot::{MOST_SEGMENTS, Place, Slot, UNIT};
+use self::slot::TAG_BITS;
+
+/// The slots of all entries.
+#[derive(Debug)]
+pub(crate) struct Index {
+    shards: Box<[CachePadded<RwLock<Shard>>]>,
+    /// Hashes are keyed at random, so that nobody can choose keys that meet in one place.
+    hasher: RandomState,
+    /// How far to shift a hash for the number of its shard.
+    shift: u32,
+    /// Bytes of all tables.
+    bytes: CachePadded<AtomicU64>,
+}
+
+/// What the index knows of a key: the shard and the tag.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyHash {
+    shard: u32,
+    pub(crate) tag: u32,
+}
+
+impl Index {
+    /// An index of `1 << bits` shards.
+    pub(crate) fn new(bits: u32) -> Self {
+        debug_assert!((1..=16).contains(&bits));
+        Self {
+            shards: (0..1u32 << bits).map(|_| CachePadded::default()).collect(),
+            hasher: RandomState::default(),
+            shift: 64 - bits,
+            bytes: CachePadded::default(),
+        }
+    }
+
+    /// The hash of a key of a namespace.
+    #[inline]
+    pub(crate) fn hash(&self, namespace: u16, key: &[u8]) -> KeyHash {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u16(namespace);
+        hasher.write(key);
+        let hash = hasher.finish();
+        KeyHash {
+            shard: (hash >> self.shift) as u32,
+            tag: hash as u32 & ((1 << TAG_BITS) - 1),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn read(&self, hash: KeyHash) -> RwLockReadGuard<'_, Shard> {
+        self.shards[hash.shard as usize].read()
+    }
+
+    #[inline]
+    pub(crate) fn write(&self, hash: KeyHash) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[hash.shard as usize].write()
+    }
+
+    /// All shards, one after the other.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = &RwLock<Shard>> {
+        self.shards.iter().map(|shard| &**shard)
+    }
+
+    /// Puts a slot where `current` says that the key's entry is now, or adds it. Gives the slot that was there.
+    pub(crate) fn publish(
+        &self,
+        shard: &mut Shard,
+        slot: Slot,
+        current: impl FnMut(Slot) -> bool,
+    ) -> Option<Slot> {
+        let before = shard.table.allocation_size();
+        let replaced = shard.publish(slot, current);
+        self.account(before, shard.table.allocation_size());
+        replaced
+    }
+
+    /// Gives back what empty places of a shard take, when they are most of it.
+    pub(crate) fn shrink(&self, shard: &mut Shard) {
+        if shard.table.len() * 4 < shard.table.capacity() {
+            let before = shard.table.allocation_size();
+            shard.table.shrink_to(shard.table.len() * 2, hash_of);
+            self.account(before, shard.table.allocation_size());
+        }
+    }
+
+    /// Bytes that the tables take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn account(&self, before: usize, after: usize) {
+        // A table changes its size seldom, so this line is seldom written. Relaxed: a sum, read for decisions of degree.
+        if before != after {
+            let change = (after as u64).wrapping_sub(before as u64);
+            self.bytes.fetch_add(change, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One table of slots.
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    table: HashTable<AtomicU64>,
+}
+
+impl Shard {
+    /// The slot of the entry of which `is_it` says yes, among those with the tag.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        hash: KeyHash,
+        mut is_it: impl FnMut(Slot) -> bool,
+    ) -> Option<SlotRef<'_>> {
+        let found = self.table.find(spread(hash.tag), |slot| {
+            let slot = Slot::from_bits(slot.load(Ordering::Relaxed));
+            slot.tag() == hash.tag && is_it(slot)
+        });
+        found.map(SlotRef)
+    }
+
+    /// Takes a slot out. Gives what was in it.
+    pub(crate) fn remove(
+        &mut self,
+        hash: KeyHash,
+        mut is_it: impl FnMut(Slot) -> bool,
+    ) -> Option<Slot> {
+        let found = self.table.find_entry(spread(hash.tag), |slot| {
+            let slot = Slot::from_bits(slot.load(Ordering::Relaxed));
+            slot.tag() == hash.tag && is_it(slot)
+        });
+        let (slot, _) = found.ok()?.remove();
+        Some(Slot::from_bits(slot.into_inner()))
+    }
+
+    /// Puts `slot` in the place of another. Says whether that was there.
+    pub(crate) fn replace(
+        &mut self,
+        hash: KeyHash,
+        is_it: impl FnMut(Slot) -> bool,
+        slot: Slot,
+    ) -> bool {
+        let found = self.find(hash, is_it);
+        if let Some(found) = &found {
+            found.0.store(slot.bits(), Ordering::Relaxed);
+        }
+        found.is_some()
+    }
+
+    /// How many slots there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// All slots.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        let load = |slot: &AtomicU64| Slot::from_bits(slot.load(Ordering::Relaxed));
+        self.table.iter().map(load)
+    }
+
+    fn publish(&mut self, slot: Slot, mut current: impl FnMut(Slot) -> bool) -> Option<Slot> {
+        let is_it = |other: &AtomicU64| {
+            let other = Slot::from_bits(other.load(Ordering::Relaxed));
+            other.tag() == slot.tag() && current(other)
+        };
+        match self.table.entry(spread(slot.tag()), is_it, hash_of) {
+            Entry::Occupied(mut entry) => {
+                let before = std::mem::replace(entry.get_mut(), AtomicU64::new(slot.bits()));
+                Some(Slot::from_bits(before.into_inner()))
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(AtomicU64::new(slot.bits()));
+                None
+            }
+        }
+    }
+}
+
+/// A slot in its table, for as long as its shard is locked for reading.
+pub(crate) struct SlotRef<'a>(&'a AtomicU64);
+
+impl SlotRef<'_> {
+    #[inline]
+    pub(crate) fn get(&self) -> Slot {
+        Slot::from_bits(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Notes a read of the entry.
+    #[inline]
+    pub(crate) fn touch(&self, frequency: u8) {
+        // Under the read lock only frequencies change. Two readers may write at once, and one step is lost then: it is an
+        // estimate. What is popular is at its limit, so that its line is not written any more.
+        let slot = self.get();
+        if slot.frequency() != frequency {
+            self.0
+                .store(slot.with_frequency(frequency).bits(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// A tag spread over the bits by which the table chooses a place (the low ones) and tells neighbours apart (the high
+/// ones): Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4).
+#[inline]
+fn spread(tag: u32) -> u64 {
+    let product = u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    product ^ (product >> 32)
+}
+
+fn hash_of(slot: &AtomicU64) -> u64 {
+    spread(Slot::from_bits(slot.load(Ordering::Relaxed)).tag())
+}

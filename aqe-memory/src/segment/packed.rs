@@ -1,0 +1,201 @@
+//! Entries made small: the compressed tier.
+//!
+//! A record is, in this order and without gaps: a word with its length (28 bits) and with what was done to the value (4 bits),
+//! the version (5 bytes), the lifetime (4), the namespace, the length of the key and, if the value was compressed, its length
+//! (LEB128), the key, and what is stored. Numbers are little-endian. The bytes are the same in memory and in a file.
+
+use std::slice;
+
+use super::{Lifetime, Segment};
+use crate::index::UNIT;
+
+/// What a record says, in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packed<'a> {
+    pub(crate) namespace: u16,
+    pub(crate) key: &'a [u8],
+    pub(crate) lifetime: Lifetime,
+    pub(crate) version: u64,
+    pub(crate) form: Form,
+    pub(crate) stored: &'a [u8],
+}
+
+/// How a value is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As it is.
+    Plain,
+    /// As a block of LZ4, of a value of this length.
+    Lz4(u32),
+}
+
+const PLAIN: u8 = 0;
+const LZ4: u8 = 1;
+
+/// The word, the version and the lifetime.
+const FIXED: usize = 13;
+/// What the other numbers take at most.
+const LENGTHS: usize = 3 * 5;
+
+/// Records are shorter than this.
+pub(crate) const MOST_BYTES: usize = 1 << LENGTH_BITS;
+const LENGTH_BITS: u32 = 28;
+
+/// The most bytes that a record of a key takes beside what is stored.
+pub(crate) const fn overhead(key: usize) -> usize {
+    FIXED + LENGTHS + key
+}
+
+impl<'a> Packed<'a> {
+    /// Writes the record in place of what is in `out`. With its overhead it is shorter than [`MOST_BYTES`].
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let (code, raw_len) = match self.form {
+            Form::Plain => (PLAIN, None),
+            Form::Lz4(len) => (LZ4, Some(len)),
+        };
+        out.clear();
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.version.to_le_bytes()[..5]);
+        out.extend_from_slice(&self.lifetime.bits().to_le_bytes());
+        write_number(out, u32::from(self.namespace));
+        write_number(out, self.key.len() as u32);
+        if let Some(len) = raw_len {
+            write_number(out, len);
+        }
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(self.stored);
+        debug_assert!(out.len() < MOST_BYTES);
+        let word = out.len() as u32 | u32::from(code) << LENGTH_BITS;
+        out[..4].copy_from_slice(&word.to_le_bytes());
+    }
+
+    /// Reads the record that `bytes` are, or nothing if they are none.
+    pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (fixed, mut rest) = bytes.split_at_checked(FIXED)?;
+        let word = u32::from_le_bytes(fixed[..4].try_into().ok()?);
+        if length(word) as usize != bytes.len() {
+            return None;
+        }
+        let mut version = [0; 8];
+        version[..5].copy_from_slice(&fixed[4..9]);
+        let lifetime = u32::from_le_bytes(fixed[9..13].try_into().ok()?);
+        let namespace = u16::try_from(read_number(&mut rest)?).ok()?;
+        let key_len = read_number(&mut rest)?;
+        let form = match (word >> LENGTH_BITS) as u8 {
+            PLAIN => Form::Plain,
+            LZ4 => Form::Lz4(read_number(&mut rest)?),
+            _ => return None,
+        };
+        let (key, stored) = rest.split_at_checked(key_len as usize)?;
+        Some(Self {
+            namespace,
+            key,
+            lifetime: Lifetime::from_bits(lifetime),
+            version: u64::from_le_bytes(version),
+            form,
+            stored,
+        })
+    }
+}
+
+/// Changes the lifetime that a record says.
+pub(crate) fn set_lifetime(record: &mut [u8], lifetime: Lifetime) {
+    record[9..FIXED].copy_from_slice(&lifetime.bits().to_le_bytes());
+}
+
+/// The length of the record that begins with this word.
+const fn length(word: u32) -> u32 {
+    word & ((1 << LENGTH_BITS) - 1)
+}
+
+/// The bytes that a record takes in a segment.
+pub(crate) fn space(record: usize) -> u64 {
+    (record as u64).next_multiple_of(u64::from(UNIT))
+}
+
+impl Segment {
+    /// Writes a record at a place that was [reserved](Self::reserve) for it.
+    ///
+    /// # Safety
+    ///
+    /// The caller has reserved `space(record.len())` bytes at `offset` and nobody knows of the place yet.
+    pub(crate) unsafe fn write_packed(&self, offset: u32, record: &[u8]) {
+        // SAFETY: the place is ours alone, and within the mapping.
+        unsafe {
+            let at = self.base().add(offset as usize);
+            at.copy_from_nonoverlapping(std::ptr::NonNull::from(record).cast(), record.len());
+        }
+    }
+
+    /// The bytes of the record at a place.
+    ///
+    /// # Safety
+    ///
+    /// A record was written there, and that happened before this call; the segment is not freed while the result is used.
+    pub(crate) unsafe fn packed(&self, offset: u32) -> &[u8] {
+        // SAFETY: as the caller promises; the word says how long the record is. Nothing behind it is looked at: another
+        // thread may be writing there.
+        unsafe {
+            let at = self.base().add(offset as usize);
+            let word = u32::from_le(at.cast::<u32>().read());
+            slice::from_raw_parts(at.as_ptr(), length(word) as usize)
+        }
+    }
+}
+
+fn write_number(out: &mut Vec<u8>, mut number: u32) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn read_number(bytes: &mut &[u8]) -> Option<u32> {
+    let mut number = 0;
+    for shift in (0..35).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            return u32::try_from(number).ok();
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..most)
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_comes_back_and_a_cut_one_is_none(
+            key in bytes(300),
+            stored in bytes(300),
+            (namespace, version, lifetime) in (any::<u16>(), 0u64..1 << 40, any::<u32>()),
+            form in prop_oneof![Just(Form::Plain), any::<u32>().prop_map(Form::Lz4)],
+        ) {
+            let lifetime = Lifetime::from_bits(lifetime);
+            let record = Packed { namespace, key: &key, lifetime, version, form, stored: &stored };
+            let mut out = vec![1, 2, 3];
+            record.write(&mut out);
+            prop_assert!(out.len() <= overhead(key.len()) + stored.len());
+            prop_assert_eq!(Packed::read(&out), Some(record));
+            prop_assert_eq!(Packed::read(&out[..out.len() - 1]), None);
+        }
+
+        #[test]
+        fn garbage_is_no_record_or_one_within_its_bounds(garbage in bytes(60)) {
+            if let Some(record) = Packed::read(&garbage) {
+                prop_assert!(record.key.len() + record.stored.len() + FIXED <= garbage.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What a store has done, and what it holds.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Why an entry is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Its time was over.
+    Expired,
+    /// There was no room.
+    Evicted,
+    /// Somebody removed it.
+    Removed,
+    /// Somebody put another value in its place.
+    Replaced,
+}
+
+/// Counters. Relaxed throughout: each is exact, but they are not read at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    puts: AtomicU64,
+    expired: AtomicU64,
+    evicted: AtomicU64,
+    removed: AtomicU64,
+    replaced: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn put(&self) {
+        self.puts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn removed(&self, cause: Cause) {
+        let counter = match cause {
+            Cause::Expired => &self.expired,
+            Cause::Evicted => &self.evicted,
+            Cause::Removed => &self.removed,
+            Cause::Replaced => &self.replaced,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fill(&self, stats: &mut StoreStats) {
+        stats.puts = self.puts.load(Ordering::Relaxed);
+        stats.expired = self.expired.load(Ordering::Relaxed);
+        stats.evicted = self.evicted.load(Ordering::Relaxed);
+        stats.removed = self.removed.load(Ordering::Relaxed);
+        stats.replaced = self.replaced.load(Ordering::Relaxed);
+    }
+}
+
+/// What a store holds, and what it has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreStats {
+    /// Entries, those included that are over and not cleared away yet.
+    pub entries: u64,
+    /// Bytes of memory that the store takes: pages of segments, and the index.
+    pub resident_bytes: u64,
+    /// Of these, bytes of uncompressed entries.
+    pub uncompressed_bytes: u64,
+    /// Of these, bytes of compressed entries.
+    pub compressed_bytes: u64,
+    /// Of these, bytes of the index.
+    pub index_bytes: u64,
+    /// Values that were put.
+    pub puts: u64,
+    /// Entries whose time was over.
+    pub expired: u64,
+    /// Entries for which there was no room.
+    pub evicted: u64,
+    /// Entries that were removed.
+    pub removed: u64,
+    /// Entries that were replaced by another value.
+    pub replaced: u64,
+}

@@ -1,0 +1,613 @@
+//! The store: what users hold.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::clock::{Clock, ManualClock, Millis, to_millis};
+use crate::config::{ConfigError, MemoryConfig};
+use crate::error::{CompareError, PutError, TooManyNamespaces};
+use crate::index::{Index, KeyHash, Place, Slot};
+use crate::segment::packed::{self, Form, Packed};
+use crate::segment::raw::{self, Content, VERSION_BITS};
+use crate::segment::{Directory, Kind, Lifetime, Resident};
+use crate::stats::{Cause, Counts, StoreStats};
+use crate::sweeper::{Alarm, Sweeper};
+use crate::tiers::{Shared, Tier, Tiers};
+use crate::value::Value;
+
+/// A store of entries that expire. Clones share it; it ends with the last one.
+///
+/// All calls are quick and none waits for anything but short locks, so that they may be made from async code. What is put
+/// here goes into the namespace without a name; [`namespace`](Self::namespace) gives others.
+#[derive(Clone)]
+pub struct Store {
+    default: Namespace,
+}
+
+/// Entries of their own, with keys of their own, in the memory of one store.
+#[derive(Clone)]
+pub struct Namespace {
+    core: Arc<Core>,
+    number: u16,
+}
+
+/// What every value that is put gets anew, and what tells it from others of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Version(u64);
+
+/// What all handles share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    config: MemoryConfig,
+    most_value: usize,
+    clock: Clock,
+    versions: AtomicU64,
+    tiers: Mutex<Tiers>,
+    shared: Shared,
+    names: Mutex<HashMap<String, u16>>,
+    pub(crate) alarm: Arc<Alarm>,
+    /// Ends with the store. Not there when time does not pass by itself.
+    sweeper: OnceLock<Sweeper>,
+}
+
+/// The most bytes that a key has.
+const MOST_KEY: usize = u16::MAX as usize;
+/// The most namespaces of a store.
+const MOST_NAMESPACES: usize = u16::MAX as usize + 1;
+
+thread_local! {
+    /// Where a thread copies what it decompresses.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+/// A thread does not keep a longer scratch than this.
+const MOST_SCRATCH: usize = 1 << 20;
+
+impl Store {
+    /// A store in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] says which setting cannot be.
+    pub fn new(config: MemoryConfig) -> Result<Self, ConfigError> {
+        Self::build(config, Clock::system())
+    }
+
+    /// A store in memory for which time passes when the clock is moved. Memory of what is over comes back when
+    /// [`cleanup`](Self::cleanup) is called, or when there is need of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_clock(config: MemoryConfig, clock: &ManualClock) -> Result<Self, ConfigError> {
+        Self::build(config, clock.clock())
+    }
+
+    fn build(config: MemoryConfig, clock: Clock) -> Result<Self, ConfigError> {
+        let sizes = config.sizes()?;
+        // Enough shards for threads to meet seldom; few enough for a small store not to be made of them.
+        let shards = (sizes.total >> 20).next_power_of_two().ilog2().clamp(3, 8);
+        let runs = clock.runs();
+        let core = Arc::new(Core {
+            most_value: usize::try_from(sizes.cache / 4).unwrap_or(usize::MAX).min(packed::MOST_BYTES),
+            clock,
+            versions: AtomicU64::new(0),
+            tiers: Mutex::new(Tiers::new(sizes)),
+            shared: Shared {
+                index: Index::new(shards),
+                directory: Directory::new(),
+                resident: Arc::new(Resident::default()),
+                counts: Counts::default(),
+            },
+            names: Mutex::default(),
+            alarm: Arc::default(),
+            sweeper: OnceLock::new(),
+            config,
+        });
+        if runs {
+            core.sweeper.get_or_init(|| Sweeper::start(&core));
+        }
+        Ok(Self {
+            default: Namespace { core, number: 0 },
+        })
+    }
+
+    /// The namespace of this name, which is there from the first time that it is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyNamespaces`] when there are 65,536.
+    pub fn namespace(&self, name: &str) -> Result<Namespace, TooManyNamespaces> {
+        let core = &self.default.core;
+        let mut names = core.names.lock();
+        let number = match names.get(name) {
+            Some(&number) => number,
+            None => {
+                // Zero is the namespace without a name.
+                let number = u16::try_from(names.len() + 1).map_err(|_| TooManyNamespaces {
+                    name: name.to_owned(),
+                    most: MOST_NAMESPACES,
+                })?;
+                names.insert(name.to_owned(), number);
+                number
+            }
+        };
+        Ok(Namespace {
+            core: Arc::clone(core),
+            number,
+        })
+    }
+
+    /// Gives the memory of everything that is over back to the system. A store does this by itself when the time comes.
+    pub fn cleanup(&self) {
+        self.default.core.sweep();
+    }
+
+    /// What the store holds and has done.
+    #[must_use]
+    pub fn stats(&self) -> StoreStats {
+        self.default.core.stats()
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &MemoryConfig {
+        &self.default.core.config
+    }
+}
+
+impl std::ops::Deref for Store {
+    type Target = Namespace;
+
+    fn deref(&self) -> &Namespace {
+        &self.default
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.stats()).finish()
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Namespace").field(&self.number).finish()
+    }
+}
+
+impl Namespace {
+    /// The value of a key, if there is one and its time is not over.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<Value> {
+        self.core.read(self.number, key).map(|(value, _)| value)
+    }
+
+    /// The value of a key and its version, for [`compare_and_set`](Self::compare_and_set).
+    #[must_use]
+    pub fn get_versioned(&self, key: &[u8]) -> Option<(Value, Version)> {
+        self.core.read(self.number, key)
+    }
+
+    /// Puts a value, in place of what the key had, for the store's
+    /// [time to live](MemoryConfig::time_to_live).
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`]; what the key had is still there then.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<Version, PutError> {
+        let lifetime = self.core.config.time_to_live;
+        self.core
+            .put(self.number, key, value, lifetime, Expected::Anything)
+            .map_err(into_put_error)
+    }
+
+    /// Puts a value for as long as `time_to_live`, to the millisecond, beyond 24 days to the second.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub fn put_for(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        time_to_live: Duration,
+    ) -> Result<Version, PutError> {
+        self.core
+            .put(self.number, key, value, Some(time_to_live), Expected::Anything)
+            .map_err(into_put_error)
+    }
+
+    /// Puts a value if the key's entry has this version still, or, with `None`, if the key has none.
+    ///
+    /// # Errors
+    ///
+    /// [`CompareError::Changed`] with the version that is there; or that the value cannot be put.
+    pub fn compare_and_set(
+        &self,
+        key: &[u8],
+        expected: Option<Version>,
+        value: &[u8],
+    ) -> Result<Version, CompareError> {
+        let lifetime = self.core.config.time_to_live;
+        let expected = Expected::Version(expected);
+        self.core
+            .put(self.number, key, value, lifetime, expected)
+    }
+
+    /// Removes a key's entry. Says whether there was one.
+    pub fn remove(&self, key: &[u8]) -> bool {
+        self.core.remove(self.number, key)
+    }
+
+    /// Whether a key has an entry. It does not count as a read of it.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.core.look(self.number, key).is_some()
+    }
+
+    /// The keys that begin with `prefix` and are greater than `after`, in order, `most` at most.
+    ///
+    /// A key that has an entry from the beginning of the call to its end is among them. The call looks at every key of the
+    /// store, and locks out those who put for a part of the keys at a time.
+    #[must_use]
+    pub fn keys(&self, prefix: &[u8], after: Option<&[u8]>, most: usize) -> Vec<Box<[u8]>> {
+        self.core.keys(self.number, prefix, after, most)
+    }
+}
+
+fn into_put_error(error: CompareError) -> PutError {
+    match error {
+        CompareError::Put(error) => error,
+        CompareError::Changed { .. } => unreachable!("nothing was expected of the entry"),
+    }
+}
+
+/// What has to be there for a value to be put.
+enum Expected {
+    Anything,
+    /// An entry of this version, or none.
+    Version(Option<Version>),
+}
+
+/// What a shard's lock shows of an entry.
+struct Seen {
+    version: Version,
+}
+
+impl Core {
+    #[inline]
+    fn read(&self, namespace: u16, key: &[u8]) -> Option<(Value, Version)> {
+        let now = self.clock.now();
+        let hash = self.shared.index.hash(namespace, key);
+        let shard = self.shared.index.read(hash);
+        let found = shard.find(hash, |slot| self.is_entry(slot, namespace, key))?;
+        let slot = found.get();
+        let place = slot.place();
+        // SAFETY: the slot was found under the shard's lock, which is held.
+        let segment = unsafe { self.shared.directory.get(place.segment) };
+        match segment.kind {
+            Kind::Raw => {
+                // SAFETY: as above; the record was written before its slot was there.
+                let record = unsafe { segment.raw(place.offset) };
+                if record.lifetime().deadline(segment.epoch) <= now {
+                    return None;
+                }
+                found.touch(slot.frequency().saturating_add(1));
+                let version = Version(record.version());
+                let value = match record.pin() {
+                    Some(pinned) => Value::pinned(pinned),
+                    None => Value::owned(record.value()),
+                };
+                Some((value, version))
+            }
+            Kind::Packed => {
+                // SAFETY: as above.
+                let bytes = unsafe { segment.packed(place.offset) };
+                let record = Packed::read(bytes)?;
+                let deadline = record.lifetime.deadline(segment.epoch);
+                if deadline <= now {
+                    return None;
+                }
+                found.touch(slot.frequency().saturating_add(1));
+                let version = record.version;
+                let mut scratch = SCRATCH.take();
+                scratch.clear();
+                scratch.extend_from_slice(bytes);
+                drop(shard);
+                let value = decompress(&scratch);
+                if scratch.capacity() <= MOST_SCRATCH {
+                    SCRATCH.set(scratch);
+                }
+                let value = value?;
+                if slot.frequency() > 0 {
+                    self.promote(namespace, key, hash, slot, &value, version, deadline, now);
+                }
+                Some((Value::owned(value), Version(version)))
+            }
+        }
+    }
+
+    /// Makes an entry uncompressed again, unless somebody has the lock.
+    #[expect(clippy::too_many_arguments, reason = "what the read found, taken apart")]
+    fn promote(
+        &self,
+        namespace: u16,
+        key: &[u8],
+        hash: KeyHash,
+        slot: Slot,
+        value: &[u8],
+        version: u64,
+        deadline: Millis,
+        now: Millis,
+    ) {
+        let Some(mut tiers) = self.tiers.try_lock() else {
+            return;
+        };
+        let size = raw::size(key.len(), value.len());
+        let Ok(reserved) = tiers.place(&self.shared, Tier::Main, size, deadline, now) else {
+            return;
+        };
+        drop(tiers);
+        let content = Content {
+            namespace,
+            key,
+            value,
+            lifetime: Lifetime::until(deadline, reserved.segment.epoch),
+            version,
+        };
+        // SAFETY: the place was reserved for a record of this size, just now.
+        unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
+        let moved = Slot::new(hash.tag, reserved.place, 1);
+        let mut shard = self.shared.index.write(hash);
+        let was = slot.place();
+        match shard.replace(hash, |other| other.place() == was, moved) {
+            true => self.shared.bury(was),
+            false => self.shared.bury(reserved.place),
+        }
+        drop(shard);
+        reserved.segment.published();
+    }
+
+    fn put(
+        &self,
+        namespace: u16,
+        key: &[u8],
+        value: &[u8],
+        time_to_live: Option<Duration>,
+        expected: Expected,
+    ) -> Result<Version, CompareError> {
+        self.check(key, value)?;
+        let now = self.clock.now();
+        let deadline = match time_to_live {
+            Some(time_to_live) => now.saturating_add(to_millis(time_to_live)),
+            None => Millis::MAX,
+        };
+        let hash = self.shared.index.hash(namespace, key);
+        let size = raw::size(key.len(), value.len());
+        let reserved = self
+            .tiers
+            .lock()
+            .place(&self.shared, Tier::Recent, size, deadline, now);
+        let reserved = reserved.map_err(|_| PutError::OutOfMemory)?;
+        // Relaxed: a number that nobody else gets, no more.
+        let version = self.versions.fetch_add(1, Ordering::Relaxed) & ((1 << VERSION_BITS) - 1);
+        let content = Content {
+            namespace,
+            key,
+            value,
+            lifetime: Lifetime::until(deadline, reserved.segment.epoch),
+            version,
+        };
+        // SAFETY: the place was reserved for a record of this size, just now.
+        unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
+        let slot = Slot::new(hash.tag, reserved.place, 0);
+
+        let mut shard = self.shared.index.write(hash);
+        let is_entry = |slot| self.is_entry(slot, namespace, key);
+        let put = match expected {
+            Expected::Anything => Ok(()),
+            Expected::Version(expected) => {
+                let seen = shard.find(hash, is_entry).and_then(|it| self.see(it.get(), now));
+                let current = seen.map(|seen| seen.version);
+                match current == expected {
+                    true => Ok(()),
+                    false => Err(CompareError::Changed { current }),
+                }
+            }
+        };
+        match put {
+            Ok(()) => {
+                let replaced = self.shared.index.publish(&mut shard, slot, is_entry);
+                if let Some(replaced) = replaced {
+                    self.shared.bury(replaced.place());
+                    self.shared.counts.removed(Cause::Replaced);
+                }
+            }
+            Err(_) => self.shared.bury(reserved.place),
+        }
+        drop(shard);
+        reserved.segment.published();
+        if put.is_ok() {
+            self.shared.counts.put();
+            self.alarm.set(deadline);
+        }
+        put.map(|()| Version(version))
+    }
+
+    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), PutError> {
+        if key.len() > MOST_KEY {
+            return Err(PutError::KeyTooLong {
+                len: key.len(),
+                most: MOST_KEY,
+            });
+        }
+        if value.len() > self.most_value {
+            return Err(PutError::ValueTooLarge {
+                len: value.len(),
+                most: self.most_value,
+            });
+        }
+        Ok(())
+    }
+
+    fn remove(&self, namespace: u16, key: &[u8]) -> bool {
+        let now = self.clock.now();
+        let hash = self.shared.index.hash(namespace, key);
+        let mut shard = self.shared.index.write(hash);
+        let Some(slot) = shard.remove(hash, |slot| self.is_entry(slot, namespace, key)) else {
+            return false;
+        };
+        let was_there = self.see(slot, now).is_some();
+        self.shared.bury(slot.place());
+        drop(shard);
+        self.shared.counts.removed(match was_there {
+            true => Cause::Removed,
+            false => Cause::Expired,
+        });
+        was_there
+    }
+
+    fn look(&self, namespace: u16, key: &[u8]) -> Option<Seen> {
+        let hash = self.shared.index.hash(namespace, key);
+        let shard = self.shared.index.read(hash);
+        let found = shard.find(hash, |slot| self.is_entry(slot, namespace, key))?;
+        self.see(found.get(), self.clock.now())
+    }
+
+    fn keys(
+        &self,
+        namespace: u16,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        most: usize,
+    ) -> Vec<Box<[u8]>> {
+        let now = self.clock.now();
+        // The greatest of those found is on top, and goes when there are too many.
+        let mut found = std::collections::BinaryHeap::new();
+        for shard in self.shared.index.shards() {
+            let shard = shard.read();
+            for slot in shard.slots() {
+                self.with_key(slot, |other, key| {
+                    let fits = other == namespace
+                        && key.starts_with(prefix)
+                        && after.is_none_or(|after| key > after)
+                        && (found.len() < most || found.peek().is_some_and(|last: &Box<[u8]>| key < last));
+                    if fits && self.see(slot, now).is_some() {
+                        found.push(Box::from(key));
+                        if found.len() > most {
+                            found.pop();
+                        }
+                    }
+                });
+            }
+        }
+        found.into_sorted_vec()
+    }
+
+    /// Whether a slot's entry is the key's. The caller holds the lock of the key's shard.
+    #[inline]
+    fn is_entry(&self, slot: Slot, namespace: u16, key: &[u8]) -> bool {
+        self.with_key(slot, |other, entry| other == namespace && entry == key)
+    }
+
+    /// Shows namespace and key of a slot's entry. The caller holds the lock of its shard.
+    #[inline]
+    fn with_key<R>(&self, slot: Slot, look: impl FnOnce(u16, &[u8]) -> R) -> R {
+        let Place { segment, offset } = slot.place();
+        // SAFETY: the slot was found under the shard's lock, which is held.
+        let segment = unsafe { self.shared.directory.get(segment) };
+        match segment.kind {
+            Kind::Raw => {
+                // SAFETY: as above; the record was written before its slot was there.
+                let record = unsafe { segment.raw(offset) };
+                look(record.namespace(), record.key())
+            }
+            Kind::Packed => {
+                // SAFETY: as above.
+                match Packed::read(unsafe { segment.packed(offset) }) {
+                    Some(record) => look(record.namespace, record.key),
+                    None => unreachable!("memory was overwritten: the record is as we wrote it"),
+                }
+            }
+        }
+    }
+
+    /// Version and deadline of a slot's entry, if its time is not over. The caller holds the lock of its shard.
+    fn see(&self, slot: Slot, now: Millis) -> Option<Seen> {
+        let Place { segment, offset } = slot.place();
+        // SAFETY: the slot was found under the shard's lock, which is held.
+        let segment = unsafe { self.shared.directory.get(segment) };
+        let (lifetime, version) = match segment.kind {
+            Kind::Raw => {
+                // SAFETY: as above; the record was written before its slot was there.
+                let record = unsafe { segment.raw(offset) };
+                (record.lifetime(), record.version())
+            }
+            Kind::Packed => {
+                // SAFETY: as above.
+                let record = Packed::read(unsafe { segment.packed(offset) })?;
+                (record.lifetime, record.version)
+            }
+        };
+        let deadline = lifetime.deadline(segment.epoch);
+        (deadline > now).then_some(Seen {
+            version: Version(version),
+        })
+    }
+
+    /// Clears away what is over.
+    pub(crate) fn sweep(&self) {
+        let now = self.clock.now();
+        let doomed = self.tiers.lock().take_expired(&self.shared, now);
+        let any = !doomed.is_empty();
+        for segment in doomed {
+            let number = self.shared.clear(segment);
+            self.tiers.lock().reuse(number);
+        }
+        if any {
+            for shard in self.shared.index.shards() {
+                self.shared.index.shrink(&mut shard.write());
+            }
+        }
+    }
+
+    /// The time at which the next entries will be over.
+    pub(crate) fn next_expiry(&self) -> Option<Millis> {
+        self.tiers.lock().next_expiry(&self.shared)
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    fn stats(&self) -> StoreStats {
+        let mut stats = StoreStats::default();
+        let shards = self.shared.index.shards();
+        stats.entries = shards.map(|shard| shard.read().len() as u64).sum();
+        (stats.uncompressed_bytes, stats.compressed_bytes) = self.tiers.lock().bytes();
+        stats.index_bytes = self.shared.index.bytes();
+        stats.resident_bytes = self.shared.resident.bytes() + stats.index_bytes;
+        self.shared.counts.fill(&mut stats);
+        stats
+    }
+}
+
+/// The value of a packed record.
+fn decompress(record: &[u8]) -> Option<Box<[u8]>> {
+    let record = Packed::read(record)?;
+    match record.form {
+        Form::Plain => Some(record.stored.into()),
+        Form::Lz4(len) => {
+            let mut value = vec![0; len as usize];
+            let written = lz4_flex::block::decompress_into(record.stored, &mut value).ok()?;
+            (written == value.len()).then(|| value.into())
+        }
+    }
+}

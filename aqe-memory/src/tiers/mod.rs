@@ -1,0 +1,605 @@
+//! Where entries go: which segment takes a new one, and which segment gives way.
+//!
+//! Three queues of segments. New entries enter `Recent`. When memory is short, the oldest segment of a queue is looked
+//! through, entry by entry: what was read of late goes to `Main`, the rest is compressed into `Packed`, or dropped where
+//! there is no room for that. This is S3-FIFO (Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you need for cache
+//! eviction", SOSP 2023) with segments in place of entries. Whoever puts something looks through about twice as many bytes,
+//! so that no put has to wait for a whole segment.
+//!
+//! **Invariant:** all of this happens under one lock, in which the locks of shards nest and not the other way round. A
+//! segment that was taken out of its queue belongs to whoever took it.
+
+mod bucket;
+mod queue;
+
+use std::sync::Arc;
+
+use self::bucket::Bucket;
+use self::queue::{Queue, Victim};
+use crate::clock::Millis;
+use crate::config::Sizes;
+use crate::index::{Index, MOST_SEGMENTS, Place, Slot};
+use crate::segment::packed::{self, Form, Packed};
+use crate::segment::raw::{Content, Record};
+use crate::segment::{Directory, Kind, Lifetime, Resident, Segment};
+use crate::stats::{Cause, Counts};
+
+/// A queue of segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// Entries that were put and not read again yet.
+    Recent,
+    /// Entries that are read.
+    Main,
+    /// Compressed entries.
+    Packed,
+}
+
+/// What all parts of a store share, and what has its own locks or needs none.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) index: Index,
+    pub(crate) directory: Directory,
+    pub(crate) resident: Arc<Resident>,
+    pub(crate) counts: Counts,
+}
+
+/// The queues, and who gives way.
+#[derive(Debug)]
+pub(crate) struct Tiers {
+    sizes: Sizes,
+    recent: Queue,
+    main: Queue,
+    packed: Queue,
+    numbers: Numbers,
+    record: Vec<u8>,
+    block: Vec<u8>,
+}
+
+/// A place for a record, which has to be written and published.
+#[derive(Debug)]
+pub(crate) struct Reserved<'a> {
+    pub(crate) segment: &'a Segment,
+    pub(crate) place: Place,
+}
+
+/// Memory could not be had from the system.
+#[derive(Debug)]
+pub(crate) struct OutOfMemory;
+
+impl Tiers {
+    pub(crate) fn new(sizes: Sizes) -> Self {
+        Self {
+            sizes,
+            recent: Queue::default(),
+            main: Queue::default(),
+            packed: Queue::default(),
+            numbers: Numbers::default(),
+            record: Vec::new(),
+            block: Vec::new(),
+        }
+    }
+
+    /// Finds a place for a record of `size` bytes, and makes room before.
+    pub(crate) fn place<'a>(
+        &mut self,
+        shared: &'a Shared,
+        tier: Tier,
+        size: u64,
+        deadline: Millis,
+        now: Millis,
+    ) -> Result<Reserved<'a>, OutOfMemory> {
+        self.make_room(shared, size, now);
+        self.reserve(shared, tier, size, deadline, now)
+    }
+
+    /// Takes out the segments whose entries are all over. The caller [clears](Shared::clear) them, without the lock.
+    pub(crate) fn take_expired(&mut self, shared: &Shared, now: Millis) -> Vec<Doomed> {
+        let is_over = |number| {
+            // SAFETY: a segment that is in a queue is not removed.
+            let segment = unsafe { shared.directory.get(number) };
+            segment.is_settled() && segment.last_deadline() <= now
+        };
+        let mut doomed = Vec::new();
+        for queue in [&mut self.recent, &mut self.main, &mut self.packed] {
+            for victim in queue.take(is_over) {
+                // SAFETY: as above, and now it is ours.
+                queue.bytes -= unsafe { shared.directory.get(victim.number) }.resident();
+                doomed.push(Doomed(victim));
+            }
+        }
+        doomed
+    }
+
+    /// The earliest time at which a segment is over.
+    pub(crate) fn next_expiry(&self, shared: &Shared) -> Option<Millis> {
+        let numbers = [&self.recent, &self.main, &self.packed];
+        let numbers = numbers.into_iter().flat_map(Queue::numbers);
+        // SAFETY: a segment that is in a queue is not removed.
+        let ends = numbers.map(|number| unsafe { shared.directory.get(number) }.last_deadline());
+        ends.min().filter(|end| *end != Millis::MAX)
+    }
+
+    /// Says that the number of a segment that was [cleared](Shared::clear) can be given again.
+    pub(crate) fn reuse(&mut self, number: u32) {
+        self.numbers.give_back(number);
+    }
+
+    /// Bytes of memory of uncompressed and of compressed segments.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (self.recent.bytes + self.main.bytes, self.packed.bytes)
+    }
+
+    /// What uncompressed and compressed segments may take.
+    fn limits(&self, shared: &Shared) -> (u64, u64) {
+        // What belongs to no queue: segments that values still read from, and those that are being cleared.
+        let (raw, packed) = self.bytes();
+        let elsewhere = shared.resident.bytes().saturating_sub(raw + packed) + shared.index.bytes();
+        let left = self.sizes.total.saturating_sub(elsewhere);
+        let raw = left.min(self.sizes.cache);
+        (raw, left - raw)
+    }
+
+    fn make_room(&mut self, shared: &Shared, size: u64, now: Millis) {
+        let (raw_limit, _) = self.limits(shared);
+        // Ahead of the need, a little for every put: room for two more segments is what is aimed at.
+        let ahead = u64::from(self.sizes.segment) * 2 + size;
+        if self.bytes().0 + ahead > raw_limit {
+            self.retire_raw(shared, 2 * size + 256, now);
+        }
+        // The bound itself. There is nothing to do here unless a single entry is large.
+        let need = size + u64::from(self.sizes.segment);
+        while self.bytes().0 + need > raw_limit && self.retire_raw(shared, need, now) {}
+    }
+
+    fn make_room_packed(&mut self, shared: &Shared, size: u64, now: Millis) -> bool {
+        let (_, limit) = self.limits(shared);
+        let ahead = u64::from(self.sizes.segment) * 2 + size;
+        if limit < 2 * ahead {
+            return false;
+        }
+        if self.packed.bytes + ahead > limit {
+            self.retire_packed(shared, 2 * size + 256, now);
+        }
+        let need = size + u64::from(self.sizes.segment);
+        while self.packed.bytes + need > limit && self.retire_packed(shared, need, now) {}
+        self.packed.bytes + need <= limit
+    }
+
+    fn reserve<'a>(
+        &mut self,
+        shared: &'a Shared,
+        tier: Tier,
+        size: u64,
+        deadline: Millis,
+        now: Millis,
+    ) -> Result<Reserved<'a>, OutOfMemory> {
+        let bucket = Bucket::of(deadline, now);
+        if let Some(number) = self.queue(tier).open(bucket) {
+            // SAFETY: a segment that is in a queue is not removed.
+            let segment = unsafe { shared.directory.get(number) };
+            if let Some(reserved) = self.reserve_in(tier, segment, size, deadline) {
+                return Ok(reserved);
+            }
+        }
+        let kind = match tier {
+            Tier::Recent | Tier::Main => Kind::Raw,
+            Tier::Packed => Kind::Packed,
+        };
+        // What is large has a segment of its own, and does not end the one that others are filling.
+        let alone = size > u64::from(self.sizes.segment) / 4;
+        let capacity = match alone {
+            true => u32::try_from(size).map_err(|_| OutOfMemory)?,
+            false => self.sizes.segment,
+        };
+        let number = self.numbers.take().ok_or(OutOfMemory)?;
+        let segment = match Segment::new(kind, number, capacity, now, &shared.resident) {
+            Ok(segment) => shared.directory.enter(segment),
+            Err(_) => {
+                self.numbers.give_back(number);
+                return Err(OutOfMemory);
+            }
+        };
+        let queue = self.queue(tier);
+        match alone {
+            true => queue.add_closed(number),
+            false => queue.add(number, bucket),
+        }
+        // SAFETY: it is in its queue now, so nobody removes it before the record is published.
+        let segment = unsafe { segment.as_ref() };
+        self.reserve_in(tier, segment, size, deadline)
+            .ok_or(OutOfMemory)
+    }
+
+    fn reserve_in<'a>(
+        &mut self,
+        tier: Tier,
+        segment: &'a Segment,
+        size: u64,
+        deadline: Millis,
+    ) -> Option<Reserved<'a>> {
+        let before = segment.resident();
+        let offset = segment.reserve(size, deadline)?;
+        self.queue(tier).bytes += segment.resident() - before;
+        let place = Place {
+            segment: segment.number,
+            offset,
+        };
+        Some(Reserved { segment, place })
+    }
+
+    fn queue(&mut self, tier: Tier) -> &mut Queue {
+        match tier {
+            Tier::Recent => &mut self.recent,
+            Tier::Main => &mut self.main,
+            Tier::Packed => &mut self.packed,
+        }
+    }
+
+    /// The share of the uncompressed tier that `Recent` may have before it gives way first.
+    fn raw_victims(&self) -> Tier {
+        let raw = self.bytes().0;
+        match self.recent.bytes * 10 > raw || self.main.bytes == 0 {
+            true => Tier::Recent,
+            false => Tier::Main,
+        }
+    }
+
+    /// Looks through about `bytes` bytes of the oldest uncompressed entries. Says whether there were any.
+    fn retire_raw(&mut self, shared: &Shared, bytes: u64, now: Millis) -> bool {
+        let tier = self.raw_victims();
+        self.retire(shared, tier, bytes, now)
+    }
+
+    fn retire_packed(&mut self, shared: &Shared, bytes: u64, now: Millis) -> bool {
+        self.retire(shared, Tier::Packed, bytes, now)
+    }
+
+    fn retire(&mut self, shared: &Shared, tier: Tier, bytes: u64, now: Millis) -> bool {
+        let Some(mut victim) = self.next_victim(shared, tier) else {
+            return false;
+        };
+        // SAFETY: the victim is out of its queue's order, so it is ours to remove, and we do so below at the earliest.
+        let segment = unsafe { shared.directory.get(victim.number) };
+        let until = (u64::from(victim.offset) + bytes).min(u64::from(segment.used())) as u32;
+        while victim.offset < until {
+            victim.offset += match tier {
+                Tier::Packed => self.retire_packed_record(shared, segment, victim.offset, now),
+                Tier::Recent | Tier::Main => {
+                    self.retire_raw_record(shared, tier, segment, victim.offset, now)
+                }
+            };
+        }
+        if victim.offset < segment.used() {
+            self.queue(tier).victim = Some(victim);
+            return true;
+        }
+        self.queue(tier).bytes -= segment.resident();
+        // SAFETY: every record was looked through: it has no slot, and is orphaned if it is a raw one.
+        unsafe { shared.directory.remove(victim.number) };
+        self.numbers.give_back(victim.number);
+        true
+    }
+
+    fn next_victim(&mut self, shared: &Shared, tier: Tier) -> Option<Victim> {
+        let queue = self.queue(tier);
+        if let Some(victim) = queue.victim.take() {
+            return Some(victim);
+        }
+        // A record that is being published keeps its segment for the moment.
+        // SAFETY: a segment that is in a queue is not removed.
+        let settled = |number| unsafe { shared.directory.get(number) }.is_settled();
+        let number = queue.oldest(settled)?;
+        Some(Victim { number, offset: 0 })
+    }
+
+    /// Finds the next place for an entry, or drops it. Gives the bytes that its record took.
+    fn retire_raw_record(
+        &mut self,
+        shared: &Shared,
+        from: Tier,
+        segment: &Segment,
+        offset: u32,
+        now: Millis,
+    ) -> u32 {
+        let place = Place {
+            segment: segment.number,
+            offset,
+        };
+        // SAFETY: records stand one behind the other, all are written, and the segment is ours to remove.
+        let record = unsafe { segment.raw(offset) };
+        if !record.is_dead() {
+            self.move_raw(shared, from, segment, record, place, now);
+        }
+        segment.orphan(record);
+        record.size()
+    }
+
+    fn move_raw(
+        &mut self,
+        shared: &Shared,
+        from: Tier,
+        segment: &Segment,
+        record: Record<'_>,
+        place: Place,
+        now: Millis,
+    ) {
+        let Some(slot) = shared.slot_at(record.namespace(), record.key(), place) else {
+            return;
+        };
+        let deadline = record.lifetime().deadline(segment.epoch);
+        let cause = match deadline <= now {
+            true => Cause::Expired,
+            false => Cause::Evicted,
+        };
+        let moved = match (cause, from, slot.frequency()) {
+            (Cause::Expired, ..) => None,
+            (_, Tier::Main, frequency @ 1..) => {
+                self.keep(shared, segment, record, frequency - 1, now)
+            }
+            (_, Tier::Recent, 1..) => self.keep(shared, segment, record, 0, now),
+            _ => self.pack(shared, record, deadline, now),
+        };
+        match &moved {
+            Some(target) => shared.relocate(record.namespace(), record.key(), slot, target),
+            None => shared.drop_slot(record.namespace(), record.key(), place, cause),
+        }
+        if let Some((reserved, _)) = moved {
+            reserved.segment.published();
+        }
+    }
+
+    /// Copies an entry to `Main`.
+    fn keep<'a>(
+        &mut self,
+        shared: &'a Shared,
+        segment: &Segment,
+        record: Record<'_>,
+        frequency: u8,
+        now: Millis,
+    ) -> Option<(Reserved<'a>, u8)> {
+        let deadline = record.lifetime().deadline(segment.epoch);
+        let size = u64::from(record.size());
+        let reserved = self
+            .reserve(shared, Tier::Main, size, deadline, now)
+            .ok()?;
+        let content = Content {
+            namespace: record.namespace(),
+            key: record.key(),
+            value: record.value(),
+            lifetime: Lifetime::until(deadline, reserved.segment.epoch),
+            version: record.version(),
+        };
+        // SAFETY: the place was reserved for a record of this size, just now.
+        unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
+        Some((reserved, frequency))
+    }
+
+    /// Compresses an entry into `Packed`, if there is room.
+    fn pack<'a>(
+        &mut self,
+        shared: &'a Shared,
+        record: Record<'_>,
+        deadline: Millis,
+        now: Millis,
+    ) -> Option<(Reserved<'a>, u8)> {
+        let (key, value) = (record.key(), record.value());
+        if packed::overhead(key.len()) + value.len() >= packed::MOST_BYTES
+            || !self.make_room_packed(shared, record.size().into(), now)
+        {
+            return None;
+        }
+        let mut block = std::mem::take(&mut self.block);
+        let form = compress(value, &mut block);
+        let packed = Packed {
+            namespace: record.namespace(),
+            key,
+            lifetime: record.lifetime(),
+            version: record.version(),
+            form,
+            stored: match form {
+                Form::Plain => value,
+                Form::Lz4(_) => &block,
+            },
+        };
+        let mut bytes = std::mem::take(&mut self.record);
+        packed.write(&mut bytes);
+        let reserved = self.append_packed(shared, &mut bytes, deadline, now);
+        self.record = bytes;
+        self.block = block;
+        Some((reserved?, 0))
+    }
+
+    /// Reserves a place for a packed record and writes it there.
+    fn append_packed<'a>(
+        &mut self,
+        shared: &'a Shared,
+        record: &mut [u8],
+        deadline: Millis,
+        now: Millis,
+    ) -> Option<Reserved<'a>> {
+        let size = packed::space(record.len());
+        let reserved = self
+            .reserve(shared, Tier::Packed, size, deadline, now)
+            .ok()?;
+        let lifetime = Lifetime::until(deadline, reserved.segment.epoch);
+        packed::set_lifetime(record, lifetime);
+        // SAFETY: the place was reserved for a record of this size, just now.
+        unsafe { reserved.segment.write_packed(reserved.place.offset, record) };
+        Some(reserved)
+    }
+
+    /// Keeps a compressed entry that was read, or drops it. Gives the bytes that its record took.
+    fn retire_packed_record(
+        &mut self,
+        shared: &Shared,
+        segment: &Segment,
+        offset: u32,
+        now: Millis,
+    ) -> u32 {
+        let place = Place {
+            segment: segment.number,
+            offset,
+        };
+        // SAFETY: records stand one behind the other, all are written, and the segment is ours to remove.
+        let bytes = unsafe { segment.packed(offset) };
+        let size = packed::space(bytes.len()) as u32;
+        let Some(record) = Packed::read(bytes) else {
+            unreachable!("memory was overwritten: the record is as we wrote it");
+        };
+        let Some(slot) = shared.slot_at(record.namespace, record.key, place) else {
+            return size;
+        };
+        let deadline = record.lifetime.deadline(segment.epoch);
+        let cause = match deadline <= now {
+            true => Cause::Expired,
+            false => Cause::Evicted,
+        };
+        let mut moved = None;
+        if cause == Cause::Evicted && slot.frequency() > 0 {
+            let mut copy = std::mem::take(&mut self.record);
+            copy.clear();
+            copy.extend_from_slice(bytes);
+            let reserved = self.append_packed(shared, &mut copy, deadline, now);
+            moved = reserved.map(|reserved| (reserved, slot.frequency() - 1));
+            self.record = copy;
+        }
+        match &moved {
+            Some(target) => shared.relocate(record.namespace, record.key, slot, target),
+            None => shared.drop_slot(record.namespace, record.key, place, cause),
+        }
+        if let Some((reserved, _)) = moved {
+            reserved.segment.published();
+        }
+        size
+    }
+}
+
+/// A segment that is to be cleared, and how far it has been already.
+#[derive(Debug)]
+pub(crate) struct Doomed(Victim);
+
+impl Shared {
+    /// Takes the entries of a segment out of the index, one by one, and gives its memory back. The segment's number can be
+    /// [given again](Tiers::reuse) then.
+    pub(crate) fn clear(&self, doomed: Doomed) -> u32 {
+        let Doomed(Victim { number, mut offset }) = doomed;
+        // SAFETY: whoever took the segment out of its queue, here the caller, is the only one to remove it.
+        let segment = unsafe { self.directory.get(number) };
+        while offset < segment.used() {
+            let place = Place {
+                segment: number,
+                offset,
+            };
+            offset += match segment.kind {
+                Kind::Raw => {
+                    // SAFETY: records stand one behind the other, and all are written: the segment is settled.
+                    let record = unsafe { segment.raw(offset) };
+                    if !record.is_dead() {
+                        let (namespace, key) = (record.namespace(), record.key());
+                        self.drop_slot(namespace, key, place, Cause::Expired);
+                    }
+                    segment.orphan(record);
+                    record.size()
+                }
+                Kind::Packed => {
+                    // SAFETY: as above.
+                    let bytes = unsafe { segment.packed(offset) };
+                    if let Some(record) = Packed::read(bytes) {
+                        self.drop_slot(record.namespace, record.key, place, Cause::Expired);
+                    }
+                    packed::space(bytes.len()) as u32
+                }
+            };
+        }
+        // SAFETY: no record has a slot any more, and all raw ones are orphaned.
+        unsafe { self.directory.remove(number) };
+        number
+    }
+
+    /// The slot of the key, if its entry is at this place.
+    fn slot_at(&self, namespace: u16, key: &[u8], place: Place) -> Option<Slot> {
+        let hash = self.index.hash(namespace, key);
+        let shard = self.index.read(hash);
+        let slot = shard.find(hash, |slot| slot.place() == place)?;
+        Some(slot.get())
+    }
+
+    /// Makes a slot name another place, if it still names the one that it did. Otherwise the entry was replaced or removed
+    /// meanwhile, and its copy is dead.
+    fn relocate(&self, namespace: u16, key: &[u8], slot: Slot, target: &(Reserved<'_>, u8)) {
+        let (reserved, frequency) = target;
+        let hash = self.index.hash(namespace, key);
+        let moved = Slot::new(hash.tag, reserved.place, *frequency);
+        let mut shard = self.index.write(hash);
+        if !shard.replace(hash, |other| other.place() == slot.place(), moved) {
+            self.bury(reserved.place);
+        }
+    }
+
+    /// Takes the slot of a key away, if its entry is at this place.
+    fn drop_slot(&self, namespace: u16, key: &[u8], place: Place, cause: Cause) {
+        let hash = self.index.hash(namespace, key);
+        let mut shard = self.index.write(hash);
+        if shard.remove(hash, |slot| slot.place() == place).is_some() {
+            self.counts.removed(cause);
+        }
+    }
+
+    /// Notes that the record at a place has no slot. The caller holds the shard's write lock under which it took the slot
+    /// away, or the record was never published.
+    pub(crate) fn bury(&self, place: Place) {
+        // SAFETY: whoever removes the segment needs the lock that the caller holds to take this slot away, or waits for the
+        // record to be published.
+        let segment = unsafe { self.directory.get(place.segment) };
+        match segment.kind {
+            Kind::Raw => {
+                // SAFETY: the record was written before its slot was there.
+                let record = unsafe { segment.raw(place.offset) };
+                segment.add_dead(record.size());
+                record.bury();
+            }
+            Kind::Packed => {
+                // SAFETY: as above.
+                let record = unsafe { segment.packed(place.offset) };
+                segment.add_dead(packed::space(record.len()) as u32);
+            }
+        }
+    }
+}
+
+/// The numbers of segments that are in use and that are free.
+#[derive(Debug, Default)]
+struct Numbers {
+    free: Vec<u32>,
+    next: u32,
+}
+
+impl Numbers {
+    fn take(&mut self) -> Option<u32> {
+        if let Some(number) = self.free.pop() {
+            return Some(number);
+        }
+        let number = self.next;
+        (number < MOST_SEGMENTS).then(|| {
+            self.next += 1;
+            number
+        })
+    }
+
+    fn give_back(&mut self, number: u32) {
+        self.free.push(number);
+    }
+}
+
+/// Compresses a value into `block`, if that makes it a tenth smaller.
+fn compress(value: &[u8], block: &mut Vec<u8>) -> Form {
+    block.resize(lz4_flex::block::get_maximum_output_size(value.len()), 0);
+    match lz4_flex::block::compress_into(value, block) {
+        Ok(len) if len + len / 9 < value.len() => {
+            block.truncate(len);
+            Form::Lz4(value.len() as u32)
+        }
+        _ => Form::Plain,
+    }
+}

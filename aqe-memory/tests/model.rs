@@ -1,0 +1,245 @@
+//! Any sequence of calls agrees with a map whose entries have deadlines.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aqe_memory::{CompareError, ManualClock, MemoryConfig, Namespace, Store, Version};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Call {
+    Put { key: u8, size: usize, millis: u64 },
+    CompareAndSet { key: u8, as_seen: bool },
+    Get { key: u8 },
+    Remove { key: u8 },
+    Advance { millis: u64 },
+    Cleanup,
+    Keys { prefix: Option<u8>, most: usize },
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let key = || any::<u8>();
+    prop_oneof![
+        6 => (key(), sizes(), prop_oneof![1u64..300, 1u64..100_000, Just(u64::MAX)])
+            .prop_map(|(key, size, millis)| Call::Put { key, size, millis }),
+        2 => (key(), any::<bool>()).prop_map(|(key, as_seen)| Call::CompareAndSet { key, as_seen }),
+        8 => key().prop_map(|key| Call::Get { key }),
+        1 => key().prop_map(|key| Call::Remove { key }),
+        1 => (0u64..2000).prop_map(|millis| Call::Advance { millis }),
+        1 => Just(Call::Cleanup),
+        1 => (proptest::option::of(0u8..4), 0usize..300).prop_map(|(prefix, most)| Call::Keys { prefix, most }),
+    ]
+}
+
+fn sizes() -> impl Strategy<Value = usize> {
+    prop_oneof![8 => 0usize..200, 3 => 1000usize..5000, 1 => 20_000usize..60_000]
+}
+
+struct Entry {
+    value: Vec<u8>,
+    version: Version,
+    deadline: u64,
+}
+
+/// The store beside the map. `may_forget` says whether there is so little room that entries are evicted.
+struct Pair {
+    clock: ManualClock,
+    store: Store,
+    entries: BTreeMap<Vec<u8>, Entry>,
+    now: u64,
+    count: u64,
+    may_forget: bool,
+}
+
+impl Pair {
+    fn new(config: MemoryConfig, may_forget: bool) -> Self {
+        let clock = ManualClock::new();
+        Self {
+            store: Store::with_clock(config, &clock).unwrap(),
+            clock,
+            entries: BTreeMap::new(),
+            now: 0,
+            count: 0,
+            may_forget,
+        }
+    }
+
+    /// Half compressible, half not, and different for every put.
+    fn value(&mut self, size: usize) -> Vec<u8> {
+        self.count += 1;
+        let mut state = self.count;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        });
+        let noise = noise.take(size / 2);
+        noise.chain(std::iter::repeat_n(b'a', size - size / 2)).collect()
+    }
+
+    fn key(key: u8) -> Vec<u8> {
+        vec![key % 4; usize::from(key) + 1]
+    }
+
+    fn live(&self, key: &[u8]) -> Option<&Entry> {
+        self.entries.get(key).filter(|entry| entry.deadline > self.now)
+    }
+
+    fn call(&mut self, call: Call) -> Result<(), TestCaseError> {
+        match call {
+            Call::Put { key, size, millis } => {
+                let (key, value) = (Self::key(key), self.value(size));
+                let version = match millis {
+                    u64::MAX => self.store.put(&key, &value),
+                    _ => self.store.put_for(&key, &value, Duration::from_millis(millis)),
+                };
+                let deadline = self.now.saturating_add(millis);
+                let version = version.unwrap();
+                self.entries.insert(key, Entry { value, version, deadline });
+            }
+            Call::CompareAndSet { key, as_seen } => {
+                let key = Self::key(key);
+                let seen = self.store.get_versioned(&key).map(|(_, version)| version);
+                let expected = if as_seen { seen } else { self.any_version() };
+                let value = self.value(10);
+                match self.store.compare_and_set(&key, expected, &value) {
+                    Ok(version) => {
+                        prop_assert_eq!(expected, seen);
+                        let deadline = u64::MAX;
+                        self.entries.insert(key, Entry { value, version, deadline });
+                    }
+                    Err(CompareError::Changed { current }) => {
+                        prop_assert_eq!(current, seen);
+                        prop_assert_ne!(expected, seen);
+                    }
+                    Err(other) => return Err(TestCaseError::fail(other.to_string())),
+                }
+            }
+            Call::Get { key } => self.check(&Self::key(key))?,
+            Call::Remove { key } => {
+                let key = Self::key(key);
+                let was_there = self.live(&key).is_some();
+                let removed = self.store.remove(&key);
+                prop_assert!(removed == was_there || self.may_forget && !removed);
+                self.entries.remove(&key);
+                prop_assert!(!self.store.contains(&key));
+            }
+            Call::Advance { millis } => {
+                self.clock.advance(Duration::from_millis(millis));
+                self.now += millis;
+            }
+            Call::Cleanup => self.store.cleanup(),
+            Call::Keys { prefix, most } => self.check_keys(prefix, most)?,
+        }
+        let stats = self.store.stats();
+        let most = self.store.config().max_size;
+        prop_assert!(stats.resident_bytes <= most, "{stats:?}");
+        Ok(())
+    }
+
+    fn any_version(&self) -> Option<Version> {
+        self.entries.values().next().map(|entry| entry.version)
+    }
+
+    fn check(&self, key: &[u8]) -> Result<(), TestCaseError> {
+        let found = self.store.get_versioned(key);
+        let expected = self.live(key);
+        match (found, expected) {
+            (Some((value, version)), Some(entry)) => {
+                prop_assert_eq!(&value[..], &entry.value[..]);
+                prop_assert_eq!(version, entry.version);
+            }
+            (None, None) => {}
+            (None, Some(_)) => prop_assert!(self.may_forget, "an entry is lost"),
+            (Some(_), None) => prop_assert!(false, "an entry is there that is over or was removed"),
+        }
+        Ok(())
+    }
+
+    fn check_keys(&self, prefix: Option<u8>, most: usize) -> Result<(), TestCaseError> {
+        let prefix: Vec<u8> = prefix.into_iter().collect();
+        let found = self.store.keys(&prefix, None, most);
+        prop_assert!(found.is_sorted() && found.len() <= most);
+        let expected = self.entries.keys().filter(|key| key.starts_with(&prefix));
+        let expected = expected.filter(|key| self.live(key).is_some());
+        if self.may_forget {
+            prop_assert!(found.iter().all(|key| self.live(key).is_some()));
+        } else {
+            let expected: Vec<_> = expected.take(most).map(|key| &key[..]).collect();
+            let found: Vec<_> = found.iter().map(|key| &key[..]).collect();
+            prop_assert_eq!(found, expected);
+        }
+        Ok(())
+    }
+}
+
+fn run(config: MemoryConfig, may_forget: bool, calls: Vec<Call>) -> Result<(), TestCaseError> {
+    let mut pair = Pair::new(config.time_to_live(None), may_forget);
+    for call in calls {
+        pair.call(call)?;
+    }
+    let keys: Vec<_> = pair.entries.keys().cloned().collect();
+    keys.iter().try_for_each(|key| pair.check(key))
+}
+
+fn calls(most: usize) -> impl Strategy<Value = Vec<Call>> {
+    proptest::collection::vec(call(), 1..most)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn with_room_for_everything(calls in calls(400)) {
+        run(MemoryConfig::default(), false, calls)?;
+    }
+
+    #[test]
+    fn with_room_for_everything_when_compressed(calls in calls(400)) {
+        run(MemoryConfig::default().max_size(64 << 20).cache_size(512 << 10), false, calls)?;
+    }
+
+    #[test]
+    fn with_little_room(calls in calls(600)) {
+        run(MemoryConfig::default().max_size(2 << 20).cache_size(512 << 10), true, calls)?;
+    }
+
+    #[test]
+    fn with_no_room_for_what_is_compressed(calls in calls(600)) {
+        run(MemoryConfig::default().max_size(2 << 20).cache_size(2 << 20), true, calls)?;
+    }
+}
+
+/// A namespace has keys of its own.
+#[test]
+fn namespaces_do_not_see_one_another() {
+    let store = Store::new(MemoryConfig::default()).unwrap();
+    let (runs, flakes) = (store.namespace("runs").unwrap(), store.namespace("flakes").unwrap());
+    let put = |namespace: &Namespace, value: &[u8]| namespace.put(b"key", value).unwrap();
+    put(&runs, b"1");
+    put(&flakes, b"2");
+    put(&store, b"3");
+    assert_eq!(runs.get(b"key").as_deref(), Some(&b"1"[..]));
+    assert_eq!(flakes.get(b"key").as_deref(), Some(&b"2"[..]));
+    assert_eq!(store.get(b"key").as_deref(), Some(&b"3"[..]));
+    assert_eq!(store.namespace("runs").unwrap().get(b"key").as_deref(), Some(&b"1"[..]));
+    assert!(runs.remove(b"key") && !runs.contains(b"key") && flakes.contains(b"key"));
+}
+
+/// A value is the same whatever happens to its entry and to its store.
+#[test]
+fn a_value_outlives_its_entry_and_its_store() {
+    let config = MemoryConfig::default().max_size(2 << 20).cache_size(2 << 20);
+    let store = Store::new(config).unwrap();
+    store.put(b"key", &[7; 1000]).unwrap();
+    let value = store.get(b"key").unwrap();
+    let copies = vec![value.clone(); 40_000];
+    store.put(b"key", b"another").unwrap();
+    for number in 0..10_000u32 {
+        store.put(&number.to_le_bytes(), &[9; 1000]).unwrap();
+    }
+    assert!(copies.iter().all(|copy| **copy == [7; 1000]));
+    drop(store);
+    assert_eq!(*value, [7; 1000]);
+    drop(copies);
+    assert_eq!(*value, [7; 1000]);
+}

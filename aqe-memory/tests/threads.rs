@@ -1,0 +1,90 @@
+//! Many threads at once on a store that is much too small: what is read is what was put.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use aqe_memory::{MemoryConfig, Store, Value};
+
+/// A value says its key in every byte-quadruple, so that a mix-up shows.
+fn value(key: u32, round: u32) -> Vec<u8> {
+    let word = key.to_le_bytes();
+    let size = 1 + (key.wrapping_mul(2_654_435_761).wrapping_add(round) >> 20) as usize % 700;
+    word.iter().copied().cycle().take(size * 4).collect()
+}
+
+fn check(key: u32, value: &[u8]) {
+    assert!(!value.is_empty() && value.chunks(4).all(|word| word == key.to_le_bytes()));
+}
+
+fn hammer(config: MemoryConfig) {
+    const THREADS: u32 = 4;
+    const ROUNDS: u32 = 20_000;
+    let store = Store::new(config).unwrap();
+    let (done, most) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let store = &store;
+                scope.spawn(move || {
+                    let mut kept: Vec<(u32, Value)> = Vec::new();
+                    let mut state = thread + 1;
+                    for round in 0..ROUNDS {
+                        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        let key = (state >> 16) % 3000;
+                        match state % 16 {
+                            0..8 => {
+                                if let Some(value) = store.get(&key.to_le_bytes()) {
+                                    check(key, &value);
+                                    if state & 0x700 == 0 {
+                                        kept.push((key, value));
+                                    }
+                                }
+                            }
+                            8 => drop(store.remove(&key.to_le_bytes())),
+                            9 => {
+                                let life = Duration::from_millis(u64::from(state >> 8 & 0xF));
+                                store.put_for(&key.to_le_bytes(), &value(key, round), life).unwrap();
+                            }
+                            10 => {
+                                kept.retain(|(key, value)| {
+                                    check(*key, value);
+                                    *key % 2 == round % 2
+                                });
+                                if kept.len() > 100 {
+                                    kept.clear();
+                                }
+                            }
+                            _ => drop(store.put(&key.to_le_bytes(), &value(key, round)).unwrap()),
+                        }
+                    }
+                    kept.iter().for_each(|(key, value)| check(*key, value));
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                store.cleanup();
+                most.fetch_max(store.stats().resident_bytes, Ordering::Relaxed);
+                let keys = store.keys(&[], None, 10);
+                assert!(keys.is_sorted());
+            }
+        });
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let (most, limit) = (most.into_inner(), store.config().max_size);
+    // Values that are being read keep what they read from; there are at most a few hundred.
+    assert!(most <= limit + limit / 2, "{most} bytes of {limit}");
+}
+
+#[test]
+fn reads_are_of_what_was_put() {
+    hammer(MemoryConfig::default().max_size(2 << 20).cache_size(512 << 10));
+}
+
+#[test]
+fn reads_are_of_what_was_put_when_nothing_is_compressed() {
+    hammer(MemoryConfig::default().max_size(2 << 20).cache_size(2 << 20));
+}
