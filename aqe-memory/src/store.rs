@@ -609,5 +609,6 @@ fn decompress(record: &[u8]) -> Option<Box<[u8]>> {
             let written = lz4_flex::block::decompress_into(record.stored, &mut value).ok()?;
             (written == value.len()).then(|| value.into())
         }
+        Form::Gone => None,
     }
 }

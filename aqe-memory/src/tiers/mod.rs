@@ -398,13 +398,13 @@ impl Tiers {
             version: record.version(),
             form,
             stored: match form {
-                Form::Plain => value,
                 Form::Lz4(_) => &block,
+                _ => value,
             },
         };
         let mut bytes = std::mem::take(&mut self.record);
         packed.write(&mut bytes);
-        let reserved = self.append_packed(shared, &mut bytes, deadline, now);
+        let reserved = self.append_packed(shared, &mut bytes, packed.version, deadline, now);
         self.record = bytes;
         self.block = block;
         Some((reserved?, 0))
@@ -415,6 +415,7 @@ impl Tiers {
         &mut self,
         shared: &'a Shared,
         record: &mut [u8],
+        version: u64,
         deadline: Millis,
         now: Millis,
     ) -> Option<Reserved<'a>> {
@@ -423,7 +424,7 @@ impl Tiers {
             .reserve(shared, Tier::Packed, size, deadline, now)
             .ok()?;
         let lifetime = Lifetime::until(deadline, reserved.segment.epoch);
-        packed::set_lifetime(record, lifetime);
+        packed::finish(record, version, lifetime);
         // SAFETY: the place was reserved for a record of this size, just now.
         unsafe { reserved.segment.write_packed(reserved.place.offset, record) };
         Some(reserved)
@@ -460,7 +461,7 @@ impl Tiers {
             let mut copy = std::mem::take(&mut self.record);
             copy.clear();
             copy.extend_from_slice(bytes);
-            let reserved = self.append_packed(shared, &mut copy, deadline, now);
+            let reserved = self.append_packed(shared, &mut copy, record.version, deadline, now);
             moved = reserved.map(|reserved| (reserved, slot.frequency() - 1));
             self.record = copy;
         }
