@@ -2,9 +2,12 @@
 
 mod clock;
 mod config;
+mod disk;
 mod error;
+mod folder;
 mod index;
 mod segment;
+mod shared;
 mod stats;
 mod store;
 mod sweeper;
@@ -14,7 +17,9 @@ mod value;
 
 pub use self::clock::ManualClock;
 pub use self::config::{ConfigError, MemoryConfig};
-pub use self::error::{CompareError, PutError, TooManyNamespaces};
+pub use self::disk::error::{DiskError, OpenError};
+pub use self::disk::recovery::Damage;
+pub use self::error::{CompareError, NamespaceError, PutError};
 pub use self::stats::{Cause, StoreStats};
 pub use self::store::{Namespace, Store, Version};
 pub use self::value::Value;

@@ -24,9 +24,14 @@ pub(crate) struct Counts {
     evicted: AtomicU64,
     removed: AtomicU64,
     replaced: AtomicU64,
+    unreadable: AtomicU64,
 }
 
 impl Counts {
+    pub(crate) fn unreadable(&self) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn put(&self) {
         self.puts.fetch_add(1, Ordering::Relaxed);
     }
@@ -47,6 +52,7 @@ impl Counts {
         stats.evicted = self.evicted.load(Ordering::Relaxed);
         stats.removed = self.removed.load(Ordering::Relaxed);
         stats.replaced = self.replaced.load(Ordering::Relaxed);
+        stats.unreadable = self.unreadable.load(Ordering::Relaxed);
     }
 }
 
@@ -74,4 +80,8 @@ pub struct StoreStats {
     pub removed: u64,
     /// Entries that were replaced by another value.
     pub replaced: u64,
+    /// Reads of the folder that failed, or found damage. Such an entry is as if it were not there.
+    pub unreadable: u64,
+    /// Bytes of files in the folder.
+    pub disk_bytes: u64,
 }

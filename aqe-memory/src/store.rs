@@ -1,24 +1,26 @@
 //! The store: what users hold.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, ManualClock, Millis, to_millis};
 use crate::config::{ConfigError, MemoryConfig};
-use crate::error::{CompareError, PutError, TooManyNamespaces};
-use crate::index::{Index, KeyHash, Place, Slot};
+use crate::disk::superblock::MOST_NAME;
+use crate::error::{CompareError, NamespaceError, PutError};
+use crate::folder::Folder;
+use crate::index::{Index, KeyHash, Slot};
 use crate::segment::packed::{self, Form, Packed};
-use crate::segment::raw::{self, Content, VERSION_BITS};
+use crate::segment::raw::{self, Content};
 use crate::segment::{Directory, Kind, Lifetime, Resident};
+use crate::shared::{Shared, View, kept_of, with_scratch};
 use crate::stats::{Cause, Counts, StoreStats};
 use crate::sweeper::{Alarm, Sweeper};
-use crate::tiers::{Shared, Tier, Tiers};
+use crate::tiers::{Tier, Tiers};
 use crate::value::Value;
 
 /// A store of entries that expire. Clones share it; it ends with the last one.
@@ -39,34 +41,29 @@ pub struct Namespace {
 
 /// What every value that is put gets anew, and what tells it from others of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Version(u64);
+pub struct Version(pub(crate) u64);
 
 /// What all handles share.
 #[derive(Debug)]
 pub(crate) struct Core {
     config: MemoryConfig,
     most_value: usize,
-    clock: Clock,
-    versions: AtomicU64,
-    tiers: Mutex<Tiers>,
-    shared: Shared,
+    pub(crate) clock: Clock,
+    pub(crate) versions: AtomicU64,
+    pub(crate) tiers: Mutex<Tiers>,
+    pub(crate) shared: Shared,
     names: Mutex<HashMap<String, u16>>,
+    /// Where everything is kept besides.
+    pub(crate) folder: Option<Folder>,
     pub(crate) alarm: Arc<Alarm>,
     /// Ends with the store. Not there when time does not pass by itself.
     sweeper: OnceLock<Sweeper>,
 }
 
 /// The most bytes that a key has.
-const MOST_KEY: usize = u16::MAX as usize;
+pub(crate) const MOST_KEY: usize = u16::MAX as usize;
 /// The most namespaces of a store.
 const MOST_NAMESPACES: usize = u16::MAX as usize + 1;
-
-thread_local! {
-    /// Where a thread copies what it decompresses.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-/// A thread does not keep a longer scratch than this.
-const MOST_SCRATCH: usize = 1 << 20;
 
 impl Store {
     /// A store in memory.
@@ -75,7 +72,7 @@ impl Store {
     ///
     /// [`ConfigError`] says which setting cannot be.
     pub fn new(config: MemoryConfig) -> Result<Self, ConfigError> {
-        Self::build(config, Clock::system())
+        Self::build(config, Clock::system(), None, |_| Ok(()))
     }
 
     /// A store in memory for which time passes when the clock is moved. Memory of what is over comes back when
@@ -85,30 +82,41 @@ impl Store {
     ///
     /// As [`new`](Self::new).
     pub fn with_clock(config: MemoryConfig, clock: &ManualClock) -> Result<Self, ConfigError> {
-        Self::build(config, clock.clock())
+        Self::build(config, clock.clock(), None, |_| Ok(()))
     }
 
-    fn build(config: MemoryConfig, clock: Clock) -> Result<Self, ConfigError> {
+    pub(crate) fn build<E: From<ConfigError>>(
+        config: MemoryConfig,
+        clock: Clock,
+        folder: Option<Folder>,
+        prepare: impl FnOnce(&mut Core) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let sizes = config.sizes()?;
         // Enough shards for threads to meet seldom; few enough for a small store not to be made of them.
         let shards = (sizes.total >> 20).next_power_of_two().ilog2().clamp(3, 8);
         let runs = clock.runs();
-        let core = Arc::new(Core {
-            most_value: usize::try_from(sizes.cache / 4).unwrap_or(usize::MAX).min(packed::MOST_BYTES),
+        let names = folder.as_ref().map(Folder::names).unwrap_or_default();
+        let most_value = usize::try_from(sizes.cache / 4).unwrap_or(usize::MAX);
+        let mut core = Core {
+            most_value: most_value.min(packed::MOST_BYTES - packed::overhead(MOST_KEY)),
             clock,
             versions: AtomicU64::new(0),
-            tiers: Mutex::new(Tiers::new(sizes)),
+            tiers: Mutex::new(Tiers::new(sizes, None)),
             shared: Shared {
                 index: Index::new(shards),
                 directory: Directory::new(),
                 resident: Arc::new(Resident::default()),
                 counts: Counts::default(),
+                files: folder.as_ref().map(Folder::files),
             },
-            names: Mutex::default(),
+            names: Mutex::new(names),
+            folder,
             alarm: Arc::default(),
             sweeper: OnceLock::new(),
             config,
-        });
+        };
+        prepare(&mut core)?;
+        let core = Arc::new(core);
         if runs {
             core.sweeper.get_or_init(|| Sweeper::start(&core));
         }
@@ -121,18 +129,29 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`TooManyNamespaces`] when there are 65,536.
-    pub fn namespace(&self, name: &str) -> Result<Namespace, TooManyNamespaces> {
+    /// [`NamespaceError`] when there are 65,536, when the name is longer than 255 bytes, or when a new name cannot be
+    /// written to the store's folder.
+    pub fn namespace(&self, name: &str) -> Result<Namespace, NamespaceError> {
+        if name.len() > MOST_NAME {
+            return Err(NamespaceError::TooLong {
+                len: name.len(),
+                most: MOST_NAME,
+            });
+        }
         let core = &self.default.core;
         let mut names = core.names.lock();
         let number = match names.get(name) {
             Some(&number) => number,
             None => {
                 // Zero is the namespace without a name.
-                let number = u16::try_from(names.len() + 1).map_err(|_| TooManyNamespaces {
+                let number = u16::try_from(names.len() + 1);
+                let number = number.map_err(|_| NamespaceError::TooMany {
                     name: name.to_owned(),
                     most: MOST_NAMESPACES,
                 })?;
+                if let Some(folder) = &core.folder {
+                    folder.add_name(name, number)?;
+                }
                 names.insert(name.to_owned(), number);
                 number
             }
@@ -141,6 +160,10 @@ impl Store {
             core: Arc::clone(core),
             number,
         })
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.default.core
     }
 
     /// Gives the memory of everything that is over back to the system. A store does this by itself when the time comes.
@@ -182,6 +205,10 @@ impl fmt::Debug for Namespace {
 }
 
 impl Namespace {
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// The value of a key, if there is one and its time is not over.
     #[inline]
     #[must_use]
@@ -220,7 +247,13 @@ impl Namespace {
         time_to_live: Duration,
     ) -> Result<Version, PutError> {
         self.core
-            .put(self.number, key, value, Some(time_to_live), Expected::Anything)
+            .put(
+                self.number,
+                key,
+                value,
+                Some(time_to_live),
+                Expected::Anything,
+            )
             .map_err(into_put_error)
     }
 
@@ -237,12 +270,16 @@ impl Namespace {
     ) -> Result<Version, CompareError> {
         let lifetime = self.core.config.time_to_live;
         let expected = Expected::Version(expected);
-        self.core
-            .put(self.number, key, value, lifetime, expected)
+        self.core.put(self.number, key, value, lifetime, expected)
     }
 
     /// Removes a key's entry. Says whether there was one.
-    pub fn remove(&self, key: &[u8]) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Disk`] and [`PutError::DiskFull`], if the store has a folder and that it is gone cannot be written there; the
+    /// entry is still there then.
+    pub fn remove(&self, key: &[u8]) -> Result<bool, PutError> {
         self.core.remove(self.number, key)
     }
 
@@ -270,15 +307,27 @@ fn into_put_error(error: CompareError) -> PutError {
 }
 
 /// What has to be there for a value to be put.
-enum Expected {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expected {
     Anything,
     /// An entry of this version, or none.
     Version(Option<Version>),
 }
 
-/// What a shard's lock shows of an entry.
-struct Seen {
-    version: Version,
+impl Expected {
+    pub(crate) fn check(
+        self,
+        current: impl FnOnce() -> Option<Version>,
+    ) -> Result<(), CompareError> {
+        let Self::Version(expected) = self else {
+            return Ok(());
+        };
+        let current = current();
+        match current == expected {
+            true => Ok(()),
+            false => Err(CompareError::Changed { current }),
+        }
+    }
 }
 
 impl Core {
@@ -307,69 +356,76 @@ impl Core {
                 };
                 Some((value, version))
             }
-            Kind::Packed => {
-                // SAFETY: as above.
-                let bytes = unsafe { segment.packed(place.offset) };
-                let record = Packed::read(bytes)?;
-                let deadline = record.lifetime.deadline(segment.epoch);
-                if deadline <= now {
-                    return None;
-                }
-                found.touch(slot.frequency().saturating_add(1));
-                let version = record.version;
-                let mut scratch = SCRATCH.take();
-                scratch.clear();
-                scratch.extend_from_slice(bytes);
-                drop(shard);
-                let value = decompress(&scratch);
-                if scratch.capacity() <= MOST_SCRATCH {
-                    SCRATCH.set(scratch);
-                }
-                let value = value?;
-                if slot.frequency() > 0 {
-                    self.promote(namespace, key, hash, slot, &value, version, deadline, now);
-                }
-                Some((Value::owned(value), Version(version)))
+            Kind::Packed | Kind::Cold => {
+                let frequency = slot.frequency();
+                found.touch(frequency.saturating_add(1));
+                with_scratch(|record| {
+                    match segment.kind {
+                        Kind::Cold => self.shared.load(segment, place.offset, record)?,
+                        _ => {
+                            record.clear();
+                            // SAFETY: as above.
+                            record.extend_from_slice(unsafe { segment.packed(place.offset) });
+                        }
+                    }
+                    let epoch = segment.epoch;
+                    drop(shard);
+                    let record = Packed::read(record)?;
+                    let deadline = record.lifetime.deadline(epoch);
+                    if deadline <= now {
+                        return None;
+                    }
+                    let value = decompress(&record)?;
+                    if frequency > 0 {
+                        self.promote(hash, slot, &record, &value, deadline, now);
+                    }
+                    Some((Value::owned(value), Version(kept_of(record.version))))
+                })
             }
         }
     }
 
     /// Makes an entry uncompressed again, unless somebody has the lock.
-    #[expect(clippy::too_many_arguments, reason = "what the read found, taken apart")]
     fn promote(
         &self,
-        namespace: u16,
-        key: &[u8],
         hash: KeyHash,
         slot: Slot,
+        record: &Packed<'_>,
         value: &[u8],
-        version: u64,
         deadline: Millis,
         now: Millis,
     ) {
+        let was = slot.place();
+        // What is in a file stays there, and is what the entry is again when there is no room for it.
+        let backing = self.folder.as_ref().map(|_| was);
+        let size = raw::size(record.key.len(), value.len(), backing.is_some());
         let Some(mut tiers) = self.tiers.try_lock() else {
             return;
         };
-        let size = raw::size(key.len(), value.len());
         let Ok(reserved) = tiers.place(&self.shared, Tier::Main, size, deadline, now) else {
             return;
         };
         drop(tiers);
         let content = Content {
-            namespace,
-            key,
+            namespace: record.namespace,
+            key: record.key,
             value,
             lifetime: Lifetime::until(deadline, reserved.segment.epoch),
-            version,
+            version: kept_of(record.version),
+            backing,
         };
         // SAFETY: the place was reserved for a record of this size, just now.
         unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
         let moved = Slot::new(hash.tag, reserved.place, 1);
         let mut shard = self.shared.index.write(hash);
-        let was = slot.place();
-        match shard.replace(hash, |other| other.place() == was, moved) {
-            true => self.shared.bury(was),
-            false => self.shared.bury(reserved.place),
+        match (
+            shard.replace(hash, |other| other.place() == was, moved),
+            backing,
+        ) {
+            (true, Some(_)) => {}
+            (true, None) => self.shared.bury(was),
+            // Its copy, if it has one, is not buried with it: that was done, or it is the entry.
+            (false, _) => self.shared.bury_alone(reserved.place),
         }
         drop(shard);
         reserved.segment.published();
@@ -389,21 +445,25 @@ impl Core {
             Some(time_to_live) => now.saturating_add(to_millis(time_to_live)),
             None => Millis::MAX,
         };
+        if self.folder.is_some() {
+            return self.put_logged(namespace, key, value, (deadline, now), expected);
+        }
         let hash = self.shared.index.hash(namespace, key);
-        let size = raw::size(key.len(), value.len());
+        let size = raw::size(key.len(), value.len(), false);
         let reserved = self
             .tiers
             .lock()
             .place(&self.shared, Tier::Recent, size, deadline, now);
-        let reserved = reserved.map_err(|_| PutError::OutOfMemory)?;
+        let reserved = reserved.map_err(PutError::from)?;
         // Relaxed: a number that nobody else gets, no more.
-        let version = self.versions.fetch_add(1, Ordering::Relaxed) & ((1 << VERSION_BITS) - 1);
+        let version = kept_of(self.versions.fetch_add(1, Ordering::Relaxed));
         let content = Content {
             namespace,
             key,
             value,
             lifetime: Lifetime::until(deadline, reserved.segment.epoch),
             version,
+            backing: None,
         };
         // SAFETY: the place was reserved for a record of this size, just now.
         unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
@@ -411,17 +471,10 @@ impl Core {
 
         let mut shard = self.shared.index.write(hash);
         let is_entry = |slot| self.is_entry(slot, namespace, key);
-        let put = match expected {
-            Expected::Anything => Ok(()),
-            Expected::Version(expected) => {
-                let seen = shard.find(hash, is_entry).and_then(|it| self.see(it.get(), now));
-                let current = seen.map(|seen| seen.version);
-                match current == expected {
-                    true => Ok(()),
-                    false => Err(CompareError::Changed { current }),
-                }
-            }
-        };
+        let put = expected.check(|| {
+            let found = shard.find(hash, is_entry)?;
+            self.see(found.get(), now)
+        });
         match put {
             Ok(()) => {
                 let replaced = self.shared.index.publish(&mut shard, slot, is_entry);
@@ -457,12 +510,15 @@ impl Core {
         Ok(())
     }
 
-    fn remove(&self, namespace: u16, key: &[u8]) -> bool {
+    fn remove(&self, namespace: u16, key: &[u8]) -> Result<bool, PutError> {
         let now = self.clock.now();
+        if self.folder.is_some() {
+            return self.remove_logged(namespace, key, now);
+        }
         let hash = self.shared.index.hash(namespace, key);
         let mut shard = self.shared.index.write(hash);
         let Some(slot) = shard.remove(hash, |slot| self.is_entry(slot, namespace, key)) else {
-            return false;
+            return Ok(false);
         };
         let was_there = self.see(slot, now).is_some();
         self.shared.bury(slot.place());
@@ -471,10 +527,10 @@ impl Core {
             true => Cause::Removed,
             false => Cause::Expired,
         });
-        was_there
+        Ok(was_there)
     }
 
-    fn look(&self, namespace: u16, key: &[u8]) -> Option<Seen> {
+    fn look(&self, namespace: u16, key: &[u8]) -> Option<Version> {
         let hash = self.shared.index.hash(namespace, key);
         let shard = self.shared.index.read(hash);
         let found = shard.find(hash, |slot| self.is_entry(slot, namespace, key))?;
@@ -494,18 +550,28 @@ impl Core {
         for shard in self.shared.index.shards() {
             let shard = shard.read();
             for slot in shard.slots() {
-                self.with_key(slot, |other, key| {
-                    let fits = other == namespace
-                        && key.starts_with(prefix)
-                        && after.is_none_or(|after| key > after)
-                        && (found.len() < most || found.peek().is_some_and(|last: &Box<[u8]>| key < last));
-                    if fits && self.see(slot, now).is_some() {
-                        found.push(Box::from(key));
-                        if found.len() > most {
-                            found.pop();
+                self.shared.view(
+                    slot,
+                    |View {
+                         namespace: other,
+                         key,
+                         deadline,
+                         ..
+                     }| {
+                        let fits = other == namespace
+                            && deadline > now
+                            && key.starts_with(prefix)
+                            && after.is_none_or(|after| key > after)
+                            && (found.len() < most
+                                || found.peek().is_some_and(|last: &Box<[u8]>| key < last));
+                        if fits {
+                            found.push(Box::from(key));
+                            if found.len() > most {
+                                found.pop();
+                            }
                         }
-                    }
-                });
+                    },
+                );
             }
         }
         found.into_sorted_vec()
@@ -513,53 +579,16 @@ impl Core {
 
     /// Whether a slot's entry is the key's. The caller holds the lock of the key's shard.
     #[inline]
-    fn is_entry(&self, slot: Slot, namespace: u16, key: &[u8]) -> bool {
-        self.with_key(slot, |other, entry| other == namespace && entry == key)
+    pub(crate) fn is_entry(&self, slot: Slot, namespace: u16, key: &[u8]) -> bool {
+        let is_it = |view: View<'_>| view.namespace == namespace && view.key == key;
+        self.shared.view(slot, is_it).unwrap_or(false)
     }
 
-    /// Shows namespace and key of a slot's entry. The caller holds the lock of its shard.
-    #[inline]
-    fn with_key<R>(&self, slot: Slot, look: impl FnOnce(u16, &[u8]) -> R) -> R {
-        let Place { segment, offset } = slot.place();
-        // SAFETY: the slot was found under the shard's lock, which is held.
-        let segment = unsafe { self.shared.directory.get(segment) };
-        match segment.kind {
-            Kind::Raw => {
-                // SAFETY: as above; the record was written before its slot was there.
-                let record = unsafe { segment.raw(offset) };
-                look(record.namespace(), record.key())
-            }
-            Kind::Packed => {
-                // SAFETY: as above.
-                match Packed::read(unsafe { segment.packed(offset) }) {
-                    Some(record) => look(record.namespace, record.key),
-                    None => unreachable!("memory was overwritten: the record is as we wrote it"),
-                }
-            }
-        }
-    }
-
-    /// Version and deadline of a slot's entry, if its time is not over. The caller holds the lock of its shard.
-    fn see(&self, slot: Slot, now: Millis) -> Option<Seen> {
-        let Place { segment, offset } = slot.place();
-        // SAFETY: the slot was found under the shard's lock, which is held.
-        let segment = unsafe { self.shared.directory.get(segment) };
-        let (lifetime, version) = match segment.kind {
-            Kind::Raw => {
-                // SAFETY: as above; the record was written before its slot was there.
-                let record = unsafe { segment.raw(offset) };
-                (record.lifetime(), record.version())
-            }
-            Kind::Packed => {
-                // SAFETY: as above.
-                let record = Packed::read(unsafe { segment.packed(offset) })?;
-                (record.lifetime, record.version)
-            }
-        };
-        let deadline = lifetime.deadline(segment.epoch);
-        (deadline > now).then_some(Seen {
-            version: Version(version),
-        })
+    /// Version of a slot's entry, if its time is not over. The caller holds the lock of its shard.
+    pub(crate) fn see(&self, slot: Slot, now: Millis) -> Option<Version> {
+        let seen = self.shared.view(slot, |view| (view.version, view.deadline));
+        seen.filter(|(_, deadline)| *deadline > now)
+            .map(|(version, _)| Version(version))
     }
 
     /// Clears away what is over.
@@ -568,9 +597,10 @@ impl Core {
         let doomed = self.tiers.lock().take_expired(&self.shared, now);
         let any = !doomed.is_empty();
         for segment in doomed {
-            let number = self.shared.clear(segment);
-            self.tiers.lock().reuse(number);
+            let cleared = self.shared.clear(segment);
+            self.tiers.lock().reuse(&cleared);
         }
+        self.compact(now);
         if any {
             for shard in self.shared.index.shards() {
                 self.shared.index.shrink(&mut shard.write());
@@ -591,7 +621,10 @@ impl Core {
         let mut stats = StoreStats::default();
         let shards = self.shared.index.shards();
         stats.entries = shards.map(|shard| shard.read().len() as u64).sum();
-        (stats.uncompressed_bytes, stats.compressed_bytes) = self.tiers.lock().bytes();
+        let tiers = self.tiers.lock();
+        (stats.uncompressed_bytes, stats.compressed_bytes) = tiers.bytes();
+        stats.disk_bytes = tiers.disk.as_ref().map_or(0, |disk| disk.bytes());
+        drop(tiers);
         stats.index_bytes = self.shared.index.bytes();
         stats.resident_bytes = self.shared.resident.bytes() + stats.index_bytes;
         self.shared.counts.fill(&mut stats);
@@ -600,8 +633,7 @@ impl Core {
 }
 
 /// The value of a packed record.
-fn decompress(record: &[u8]) -> Option<Box<[u8]>> {
-    let record = Packed::read(record)?;
+fn decompress(record: &Packed<'_>) -> Option<Box<[u8]>> {
     match record.form {
         Form::Plain => Some(record.stored.into()),
         Form::Lz4(len) => {

@@ -1,7 +1,7 @@
 //! Entries made small: the compressed tier, and what is on disk.
 //!
 //! A record is, in this order and without gaps: a word with its length (28 bits) and its form (4), a checksum of all the
-//! rest, the version (5 bytes), the lifetime (4), the namespace, the length of the key and, if the value was compressed, its
+//! rest and of the segment's seed, the version (6 bytes), the lifetime (4), the namespace, the length of the key and, if the value was compressed, its
 //! length (LEB128), the key, and what is stored. Numbers are little-endian. The bytes are the same in memory and in a
 //! file.
 
@@ -37,10 +37,10 @@ const LZ4: u8 = 1;
 const GONE: u8 = 2;
 
 /// The word, the checksum, the version and the lifetime.
-const FIXED: usize = 17;
+const FIXED: usize = 18;
 const CHECKSUM: std::ops::Range<usize> = 4..8;
-const VERSION: std::ops::Range<usize> = 8..13;
-const LIFETIME: std::ops::Range<usize> = 13..FIXED;
+const VERSION: std::ops::Range<usize> = 8..14;
+const LIFETIME: std::ops::Range<usize> = 14..FIXED;
 /// What the other numbers take at most.
 const LENGTHS: usize = 3 * 5;
 
@@ -74,7 +74,8 @@ impl<'a> Packed<'a> {
         debug_assert!(out.len() < MOST_BYTES);
         let word = out.len() as u32 | u32::from(code) << LENGTH_BITS;
         out[..4].copy_from_slice(&word.to_le_bytes());
-        finish(out, self.version, self.lifetime);
+        out[VERSION].copy_from_slice(&self.version.to_le_bytes()[..6]);
+        out[LIFETIME].copy_from_slice(&self.lifetime.bits().to_le_bytes());
     }
 
     /// Reads the record that `bytes` are, or nothing if they are none. Does not look at the checksum.
@@ -85,7 +86,7 @@ impl<'a> Packed<'a> {
             return None;
         }
         let mut version = [0; 8];
-        version[..5].copy_from_slice(&fixed[VERSION]);
+        version[..6].copy_from_slice(&fixed[VERSION]);
         let lifetime = u32::from_le_bytes(fixed[LIFETIME].try_into().ok()?);
         let namespace = u16::try_from(read_number(&mut rest)?).ok()?;
         let key_len = read_number(&mut rest)?;
@@ -107,20 +108,20 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// Sets version and lifetime of a record, and makes its checksum fit.
-pub(crate) fn finish(record: &mut [u8], version: u64, lifetime: Lifetime) {
-    record[VERSION].copy_from_slice(&version.to_le_bytes()[..5]);
+/// Sets what of a record its place decides, version and lifetime, and the checksum for a segment of this seed.
+pub(crate) fn finish(record: &mut [u8], version: u64, lifetime: Lifetime, seed: u32) {
+    record[VERSION].copy_from_slice(&version.to_le_bytes()[..6]);
     record[LIFETIME].copy_from_slice(&lifetime.bits().to_le_bytes());
-    let checksum = checksum(record);
+    let checksum = checksum(record, seed);
     record[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// The length of the record that `bytes` begin with, if they begin with a whole one and its checksum fits.
-pub(crate) fn whole(bytes: &[u8]) -> Option<usize> {
+/// The length of the record that `bytes` begin with, if they begin with a whole one and its checksum fits the seed.
+pub(crate) fn whole(bytes: &[u8], seed: u32) -> Option<usize> {
     let word = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
     let record = bytes.get(..length(word) as usize)?;
     let said = u32::from_le_bytes(record.get(..FIXED)?[CHECKSUM].try_into().ok()?);
-    (said == checksum(record)).then_some(record.len())
+    (said == checksum(record, seed)).then_some(record.len())
 }
 
 /// The length of the record that begins with these bytes. Zero where nothing was written.
@@ -128,8 +129,10 @@ pub(crate) fn length_of(word: [u8; 4]) -> usize {
     length(u32::from_le_bytes(word)) as usize
 }
 
-fn checksum(record: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
+/// The seed differs from file to file: what looks like a record inside of a value, because somebody stores files of segments,
+/// is none.
+fn checksum(record: &[u8], seed: u32) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed);
     hasher.update(&record[..CHECKSUM.start]);
     hasher.update(&record[CHECKSUM.end..]);
     hasher.finalize()
@@ -211,7 +214,7 @@ mod tests {
         fn a_record_comes_back_and_a_cut_one_is_none(
             key in bytes(300),
             stored in bytes(300),
-            (namespace, version, lifetime) in (any::<u16>(), 0u64..1 << 40, any::<u32>()),
+            (namespace, version, lifetime) in (any::<u16>(), 0u64..1 << 48, any::<u32>()),
             form in prop_oneof![Just(Form::Plain), any::<u32>().prop_map(Form::Lz4), Just(Form::Gone)],
             (at, flip) in (any::<proptest::sample::Index>(), 1u8..),
         ) {
@@ -222,16 +225,19 @@ mod tests {
             prop_assert!(out.len() <= overhead(key.len()) + stored.len());
             prop_assert_eq!(Packed::read(&out), Some(record));
             prop_assert_eq!(Packed::read(&out[..out.len() - 1]), None);
-            prop_assert_eq!(whole(&out), Some(out.len()));
-            prop_assert_eq!(whole(&out[..out.len() - 1]), None);
+            finish(&mut out, version, lifetime, 5);
+            prop_assert_eq!(Packed::read(&out), Some(record));
+            prop_assert_eq!(whole(&out, 5), Some(out.len()));
+            prop_assert_eq!(whole(&out, 6), None);
+            prop_assert_eq!(whole(&out[..out.len() - 1], 5), None);
             let at = at.index(out.len());
             out[at] ^= flip;
-            prop_assert_eq!(whole(&out), None);
+            prop_assert_eq!(whole(&out, 5), None);
         }
 
         #[test]
         fn garbage_is_no_record_or_one_within_its_bounds(garbage in bytes(60)) {
-            prop_assert!(whole(&garbage).is_none_or(|len| len <= garbage.len()));
+            prop_assert!(whole(&garbage, 0).is_none_or(|len| len <= garbage.len()));
             if let Some(record) = Packed::read(&garbage) {
                 prop_assert!(record.key.len() + record.stored.len() + FIXED <= garbage.len());
             }
