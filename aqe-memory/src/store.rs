@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -35,6 +35,8 @@ pub struct Store {
 /// Entries of their own, with keys of their own, in the memory of one store.
 #[derive(Clone)]
 pub struct Namespace {
+    /// Before the core: the thread has ended, and holds the core no longer, when the last handle lets go of it.
+    sweeper: Option<Arc<Sweeper>>,
     core: Arc<Core>,
     number: u16,
 }
@@ -56,8 +58,6 @@ pub(crate) struct Core {
     /// Where everything is kept besides.
     pub(crate) folder: Option<Folder>,
     pub(crate) alarm: Arc<Alarm>,
-    /// Ends with the store. Not there when time does not pass by itself.
-    sweeper: OnceLock<Sweeper>,
 }
 
 /// The most bytes that a key has.
@@ -112,16 +112,16 @@ impl Store {
             names: Mutex::new(names),
             folder,
             alarm: Arc::default(),
-            sweeper: OnceLock::new(),
             config,
         };
         prepare(&mut core)?;
         let core = Arc::new(core);
-        if runs {
-            core.sweeper.get_or_init(|| Sweeper::start(&core));
-        }
         Ok(Self {
-            default: Namespace { core, number: 0 },
+            default: Namespace {
+                sweeper: runs.then(|| Arc::new(Sweeper::start(&core))),
+                core,
+                number: 0,
+            },
         })
     }
 
@@ -157,6 +157,7 @@ impl Store {
             }
         };
         Ok(Namespace {
+            sweeper: self.default.sweeper.clone(),
             core: Arc::clone(core),
             number,
         })

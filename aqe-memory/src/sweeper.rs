@@ -87,10 +87,7 @@ impl Drop for Sweeper {
     fn drop(&mut self) {
         *self.alarm.stop.lock() = true;
         self.alarm.rings.notify_one();
-        let thread = self.thread.take();
-        // The thread itself can be the last to hold the store, for the moment of a sweep.
-        let other = thread.filter(|thread| thread.thread().id() != thread::current().id());
-        if let Some(thread) = other {
+        if let Some(thread) = self.thread.take() {
             // It does not panic; and if it did, there would be nothing to add.
             let _ = thread.join();
         }
