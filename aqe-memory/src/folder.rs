@@ -11,19 +11,19 @@ use crate::clock::{Clock, ManualClock, Millis};
 use crate::config::MemoryConfig;
 use crate::disk::error::{DiskError, OpenError};
 use crate::disk::files::Files;
-use crate::disk::recovery::{self, Damage};
+use crate::disk::recovery::{self, Damage, FoundRecord};
+use crate::disk::snapshot::{self, Known, Snapshot};
 use crate::disk::superblock::Superblock;
 use crate::disk::sync::Syncs;
-use crate::disk::{self, Disk, OnDisk, WriteLock};
+use crate::disk::{self, Disk, OnDisk, WriteLock, file};
 use crate::error::{CompareError, PutError};
-use crate::index::KeyHash;
-use crate::index::{Place, Slot};
+use crate::index::{Index, KeyHash, Place, Slot};
 use crate::segment::packed::{Form, Packed};
 use crate::segment::{Lifetime, Segment};
-use crate::shared::{kept_of, with_scratch};
+use crate::shared::{Shared, View, kept_of, with_scratch};
 use crate::stats::Cause;
-use crate::store::{Core, Expected, Namespace, Store, Version};
-use crate::tiers::{Step, compress};
+use crate::store::{Core, Expected, Namespace, Store, Upkeep, Version};
+use crate::tiers::{NoPlace, Step, compress};
 
 /// What a store knows of its folder.
 #[derive(Debug)]
@@ -38,6 +38,11 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
+    /// The key of the index's hashes.
+    pub(crate) fn seed(&self) -> u64 {
+        self.superblock.lock().seed
+    }
+
     /// Namespaces by name.
     pub(crate) fn names(&self) -> HashMap<String, u16> {
         let superblock = self.superblock.lock();
@@ -60,19 +65,6 @@ impl Folder {
         *superblock = with_name;
         Ok(())
     }
-}
-
-/// A record of which recovery knows the key by its hash.
-struct Candidate {
-    /// Two hashes of namespace and key under random keys: two keys that share both are not to be met with.
-    key: (u64, u64),
-    version: u64,
-    size: u32,
-    tag: u32,
-    shard: u32,
-    place: Place,
-    is_gone: bool,
-    is_over: bool,
 }
 
 impl Store {
@@ -137,7 +129,7 @@ impl Store {
     }
 }
 
-/// Reads all files of a folder and finds out what the entries are.
+/// Finds out what the entries are: from the last snapshot and from the records that were written since, or from all records.
 fn recover(
     core: &mut Core,
     superblock: &Superblock,
@@ -146,65 +138,79 @@ fn recover(
 ) -> Result<(), OpenError> {
     let now = core.clock.now();
     let (shared, tiers) = (&core.shared, core.tiers.get_mut());
-    let other_hash = foldhash::fast::RandomState::default();
+    let snapshot = Snapshot::load(&files.folder).filter(|snapshot| {
+        snapshot.store == superblock.id
+            && snapshot.hashing == shared.index.hashing()
+            && snapshot.shards.len() == shared.index.shards().count()
+    });
+    let known: HashMap<u64, (u32, &Known)> = snapshot
+        .iter()
+        .flat_map(|snapshot| (0..).zip(&snapshot.files))
+        .map(|(at, known)| (known.file, (at, known)))
+        .collect();
+    // By their place in the snapshot, the segments of files that are there, and how far the snapshot knows them.
+    let mut segments = vec![None; known.len()];
     let mut candidates = Vec::new();
     let mut damage = Vec::new();
     let (mut bytes, mut next_file) = (0, 0);
     for number in recovery::numbers(&files.folder)? {
         next_file = number + 1;
+        let known = known.get(&number);
+        let (from, dead, times, seed) = match known {
+            Some((_, known)) => (known.used, known.dead, (known.epoch, known.end), known.seed),
+            None => match recovery::header(&files, superblock, number, &mut damage)? {
+                Some(header) => (0, 0, (header.epoch, header.end), header.seed()),
+                None => continue,
+            },
+        };
         let begin = candidates.len();
-        let mut count = 0u32;
-        let scan = recovery::scan(&files, superblock, number, &mut damage, |header, found| {
-            let packed = &found.packed;
-            let hash = shared.index.hash(packed.namespace, packed.key);
-            let deadline = packed.lifetime.deadline(header.epoch);
-            let other =
-                std::hash::BuildHasher::hash_one(&other_hash, (packed.namespace, packed.key));
-            count += 1;
-            candidates.push(Candidate {
-                key: (hash.whole, other),
-                version: packed.version,
-                size: found.size,
-                tag: hash.tag,
-                shard: hash.shard,
-                place: Place {
-                    segment: 0,
-                    offset: found.offset,
-                },
-                is_gone: recovery::is_gone(packed),
-                is_over: deadline <= now,
-            });
+        let used = recovery::scan(&files, (number, seed), from, &mut damage, |found| {
+            candidates.push(Candidate::new(&shared.index, &found, times.0, now));
         })?;
-        let Some(scan) = scan else { continue };
-        let header = scan.header;
-        if count == 0 && scan.scanned.damaged.is_empty() {
+        if used == 0
+            && !damage
+                .iter()
+                .any(|damage| damage.path == file::path(&files.folder, number))
+        {
             // Nothing was ever written to it, or that did not come to its end.
             files
                 .remove(number)
                 .map_err(DiskError::of("remove a file of", &files.folder))?;
             continue;
         }
-        let used = scan.scanned.end;
-        bytes += disk::file::HEADER + u64::from(used);
-        let times = (header.epoch, header.end);
-        let on_disk = OnDisk {
-            file: number,
-            seed: header.seed(),
-        };
-        // Not the last record's deadline: a record may stay beyond its own, for the sake of older ones of its key.
-        let last_deadline = header.end;
-        let resident = &shared.resident;
+        bytes += file::HEADER + u64::from(used);
+        let on_disk = OnDisk { file: number, seed };
+        // The latest that a deadline can be, and not the latest that there is: a record may stay beyond its own deadline, for
+        // the sake of older ones of its key.
+        let (end, resident) = (times.1, &shared.resident);
         let adopted = tiers.adopt(shared, |number| {
-            Segment::cold(number, used, times, last_deadline, 0, on_disk, resident)
+            Segment::cold(number, used, times, end, dead, on_disk, resident)
         });
         let Some(segment) = adopted else { break };
+        if let Some((at, known)) = known {
+            segments[*at as usize] = Some((segment, known.used));
+        }
         for candidate in &mut candidates[begin..] {
             candidate.place.segment = segment;
         }
     }
-    candidates
-        .sort_unstable_by_key(|candidate| (candidate.shard, candidate.key, candidate.version));
     let mut versions = 0;
+    if let Some(snapshot) = &snapshot {
+        versions = snapshot.version;
+        for (shard, slots) in snapshot.shards.iter().enumerate() {
+            let slots = slots.iter().filter_map(|slot| {
+                let Place { segment, offset } = slot.place();
+                let (segment, used) = (*segments.get(segment as usize)?)?;
+                let place = Place { segment, offset };
+                (offset < used).then(|| Slot::new(slot.tag(), place, 0))
+            });
+            shared
+                .index
+                .fill(shard, slots.collect::<Vec<_>>().into_iter());
+        }
+    }
+    candidates
+        .sort_unstable_by_key(|candidate| (candidate.hash.shard, candidate.key, candidate.version));
     for of_key in candidates.chunk_by(|one, other| one.key == other.key) {
         let Some((newest, older)) = of_key.split_last() else {
             continue;
@@ -213,14 +219,7 @@ fn recover(
         for dead in older {
             shared.add_dead(dead.place, dead.size);
         }
-        match (newest.is_gone, newest.is_over) {
-            (true, _) => {}
-            (false, true) => shared.add_dead(newest.place, newest.size),
-            (false, false) => {
-                let slot = Slot::new(newest.tag, newest.place, 0);
-                shared.index.insert(newest.shard, slot);
-            }
-        }
+        newest.settle(shared, snapshot.is_some());
     }
     *core.versions.get_mut() = versions;
     tiers.disk = Some(Disk::new(
@@ -234,6 +233,68 @@ fn recover(
         folder.damage = damage;
     }
     Ok(())
+}
+
+/// A record of which recovery knows the key by its hash.
+#[derive(Debug)]
+struct Candidate {
+    hash: KeyHash,
+    /// Two hashes of namespace and key under different keys: two that share both are not to be met with.
+    key: (u64, u64),
+    version: u64,
+    size: u32,
+    place: Place,
+    is_gone: bool,
+    is_over: bool,
+}
+
+impl Candidate {
+    fn new(index: &Index, found: &FoundRecord<'_>, epoch: Millis, now: Millis) -> Self {
+        let packed = &found.packed;
+        let hash = index.hash(packed.namespace, packed.key);
+        let other = index.other_hash(packed.namespace, packed.key);
+        Self {
+            hash,
+            key: (hash.whole, other),
+            version: packed.version,
+            size: found.size,
+            place: Place {
+                segment: 0,
+                offset: found.offset,
+            },
+            is_gone: packed.form == Form::Gone,
+            is_over: packed.lifetime.deadline(epoch) <= now,
+        }
+    }
+
+    /// Enters the newest record of a key into the index, unless what is there is newer.
+    fn settle(&self, shared: &Shared, may_be_there: bool) {
+        let slot = Slot::new(self.hash.tag, self.place, 0);
+        let own = shared.view(slot, |view| (view.namespace, Box::<[u8]>::from(view.key)));
+        let Some((namespace, key)) = own else { return };
+        let is_entry = |slot| {
+            let is_it = |view: View<'_>| view.namespace == namespace && *view.key == *key;
+            may_be_there && shared.view(slot, is_it).unwrap_or(false)
+        };
+        let mut shard = shared.index.write(self.hash);
+        let there = shard.find(self.hash, is_entry).map(|slot| slot.get());
+        let newer = there.and_then(|slot| shared.view(slot, |view| view.version));
+        if newer.is_some_and(|version| version > kept_of(self.version)) {
+            shared.add_dead(self.place, self.size);
+            return;
+        }
+        if let Some(there) = there {
+            shard.remove(self.hash, |slot| slot == there);
+            shared.bury(there.place());
+        }
+        match (self.is_gone, self.is_over) {
+            (true, _) => {}
+            (false, true) => shared.add_dead(self.place, self.size),
+            (false, false) => {
+                shared.index.publish(&mut shard, slot, |_| false);
+            }
+        }
+    }
 }
 
 /// An entry that a put or a removal finds.
@@ -278,7 +339,7 @@ impl Core {
                 let mut put = || self.log_entry(hash, &packed, record, (deadline, now), expected);
                 match put() {
                     Err(CompareError::Put(PutError::DiskFull)) => {
-                        self.compact(now);
+                        self.compact(&self.upkeep.lock(), now);
                         put()
                     }
                     put => put,
@@ -315,9 +376,10 @@ impl Core {
         }
         drop(shard);
         reserved.segment.published();
+        let is_due = tiers.is_snapshot_due();
         drop(tiers);
         self.shared.counts.put();
-        self.alarm.set(deadline);
+        self.alarm.set(if is_due { now } else { deadline });
         Ok(Version(kept_of(version)))
     }
 
@@ -349,7 +411,7 @@ impl Core {
             reserved.segment.published();
             Ok(())
         })
-        .map_err(|error: crate::tiers::NoPlace| PutError::from(error))?;
+        .map_err(|error: NoPlace| PutError::from(error))?;
         self.versions.store(version + 1, Ordering::Relaxed);
         let mut shard = self.shared.index.write(hash);
         let removed = shard.remove(hash, |slot| self.shared.belongs(slot, current.home));
@@ -388,8 +450,52 @@ impl Core {
         self.wait_synced(self.versions.load(Ordering::Relaxed))
     }
 
-    /// Moves entries out of segments that are mostly dead, and removes their files.
-    pub(crate) fn compact(&self, now: Millis) {
+    /// Writes a snapshot, if enough was written since the last one. The caller holds the upkeep.
+    pub(crate) fn snapshot(&self, _upkeep: &Upkeep) -> Result<(), DiskError> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let (version, known) = {
+            let mut tiers = self.tiers.lock();
+            if !tiers.is_snapshot_due() {
+                return Ok(());
+            }
+            (
+                self.versions.load(Ordering::Relaxed),
+                tiers.snapshot_begins(&self.shared),
+            )
+        };
+        // From here on, what is written is found behind what is known of its file, or in a file that is not known. No segment
+        // goes and none gets the number of another while the upkeep is held.
+        let mut places = HashMap::new();
+        for (at, (number, known)) in known.iter().enumerate() {
+            places.insert(*number, (at as u32, known.used));
+        }
+        let slot = |slot: Slot| {
+            let home = self.shared.home(slot)?;
+            let (at, used) = places.get(&home.segment)?;
+            let place = Place {
+                segment: *at,
+                offset: home.offset,
+            };
+            (home.offset < *used).then(|| Slot::new(slot.tag(), place, 0))
+        };
+        let shards = self.shared.index.shards();
+        let shards = shards.map(|shard| shard.read().slots().filter_map(slot).collect());
+        let snapshot = Snapshot {
+            store: folder.superblock.lock().id,
+            hashing: self.shared.index.hashing(),
+            version,
+            shards: shards.collect(),
+            files: known.into_iter().map(|(_, known)| known).collect(),
+        };
+        snapshot.write(&folder.path)?;
+        self.flush()?;
+        snapshot::publish(&folder.path)
+    }
+
+    /// Moves entries out of segments that are mostly dead, and removes their files. The caller holds the upkeep.
+    pub(crate) fn compact(&self, _upkeep: &Upkeep, now: Millis) {
         while let Some(step) = {
             let mut tiers = self.tiers.lock();
             tiers.compact(&self.shared, now)

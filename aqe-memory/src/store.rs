@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, ManualClock, Millis, to_millis};
 use crate::config::{ConfigError, MemoryConfig};
-use crate::disk::superblock::MOST_NAME;
+use crate::disk::superblock::{MOST_NAME, random};
 use crate::error::{CompareError, NamespaceError, PutError};
 use crate::folder::Folder;
 use crate::index::{Index, KeyHash, Slot};
@@ -58,7 +58,13 @@ pub(crate) struct Core {
     /// Where everything is kept besides.
     pub(crate) folder: Option<Folder>,
     pub(crate) alarm: Arc<Alarm>,
+    /// Held by whoever removes segments of files, or wants none to be removed. Before the lock of the tiers.
+    pub(crate) upkeep: Mutex<Upkeep>,
 }
+
+/// The right to remove segments of files.
+#[derive(Debug)]
+pub(crate) struct Upkeep;
 
 /// The most bytes that a key has.
 pub(crate) const MOST_KEY: usize = u16::MAX as usize;
@@ -92,8 +98,12 @@ impl Store {
         prepare: impl FnOnce(&mut Core) -> Result<(), E>,
     ) -> Result<Self, E> {
         let sizes = config.sizes()?;
-        // Enough shards for threads to meet seldom; few enough for a small store not to be made of them.
-        let shards = (sizes.total >> 20).next_power_of_two().ilog2().clamp(3, 8);
+        // Enough shards for threads to meet seldom; few enough for a small store not to be made of them. In a
+        // folder always the same, since snapshots are by shard.
+        let shards = match folder {
+            Some(_) => 8,
+            None => (sizes.total >> 20).next_power_of_two().ilog2().clamp(3, 8),
+        };
         let runs = clock.runs();
         let names = folder.as_ref().map(Folder::names).unwrap_or_default();
         let most_value = usize::try_from(sizes.cache / 4).unwrap_or(usize::MAX);
@@ -103,7 +113,7 @@ impl Store {
             versions: AtomicU64::new(0),
             tiers: Mutex::new(Tiers::new(sizes, None)),
             shared: Shared {
-                index: Index::new(shards),
+                index: Index::new(shards, folder.as_ref().map_or_else(random, Folder::seed)),
                 directory: Directory::new(),
                 resident: Arc::new(Resident::default()),
                 counts: Counts::default(),
@@ -112,6 +122,7 @@ impl Store {
             names: Mutex::new(names),
             folder,
             alarm: Arc::default(),
+            upkeep: Mutex::new(Upkeep),
             config,
         };
         prepare(&mut core)?;
@@ -594,6 +605,7 @@ impl Core {
 
     /// Clears away what is over.
     pub(crate) fn sweep(&self) {
+        let upkeep = self.upkeep.lock();
         let now = self.clock.now();
         let doomed = self.tiers.lock().take_expired(&self.shared, now);
         let any = !doomed.is_empty();
@@ -601,7 +613,9 @@ impl Core {
             let cleared = self.shared.clear(segment);
             self.tiers.lock().reuse(&cleared);
         }
-        self.compact(now);
+        self.compact(&upkeep, now);
+        // A snapshot that cannot be written makes opening the store slower, no more; what the disk refuses, puts hear of.
+        let _ = self.snapshot(&upkeep);
         if any {
             for shard in self.shared.index.shards() {
                 self.shared.index.shrink(&mut shard.write());

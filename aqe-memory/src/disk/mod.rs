@@ -8,6 +8,7 @@ pub(crate) mod file;
 pub(crate) mod files;
 mod lock;
 pub(crate) mod recovery;
+pub(crate) mod snapshot;
 pub(crate) mod superblock;
 pub(crate) mod sync;
 
@@ -31,6 +32,8 @@ pub(crate) struct Disk {
     next_file: u64,
     /// Bytes of all files.
     bytes: u64,
+    /// Bytes of records that were written since the last snapshot.
+    unknown: u64,
     most_bytes: u64,
     /// Files with records that may not be on the disk yet.
     dirty: HashMap<u64, Arc<File>>,
@@ -59,6 +62,7 @@ impl Disk {
             store,
             next_file,
             bytes,
+            unknown: 0,
             most_bytes,
             dirty: HashMap::new(),
             dirty_names: true,
@@ -111,6 +115,7 @@ impl Disk {
         file::write_at(&file, record, HEADER + u64::from(offset))
             .map_err(|error| DiskError::of("write to", &path())(error))?;
         self.bytes += record.len() as u64;
+        self.unknown += record.len() as u64;
         Ok(())
     }
 
@@ -127,6 +132,16 @@ impl Disk {
     pub(crate) fn forget(&mut self, on_disk: OnDisk, bytes: u64) {
         self.dirty.remove(&on_disk.file);
         self.bytes = self.bytes.saturating_sub(HEADER + bytes);
+    }
+
+    /// How many bytes of records were written since this was [reset](Self::snapshot_begins).
+    pub(crate) fn unknown(&self) -> u64 {
+        self.unknown
+    }
+
+    /// Says that what is written so far will be in a snapshot.
+    pub(crate) fn snapshot_begins(&mut self) {
+        self.unknown = 0;
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -9,17 +9,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::error::DiskError;
-use super::file::{self, Header, Scanned};
+use super::file::{self, Header};
 use super::files::Files;
 use super::superblock::Superblock;
-use crate::segment::packed::{Form, Packed};
-
-/// A file whose records were read.
-#[derive(Debug)]
-pub(crate) struct Scan {
-    pub(crate) header: Header,
-    pub(crate) scanned: Scanned,
-}
+use crate::segment::packed::Packed;
 
 /// Bytes of a store's folder that cannot be used. They are left as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,62 +46,68 @@ pub(crate) fn numbers(folder: &Path) -> Result<BTreeSet<u64>, DiskError> {
     Ok(numbers)
 }
 
-/// Reads a file. What it holds that is no record goes to `damage`; a file that is no segment of this store gives nothing.
-pub(crate) fn scan(
+/// Reads the header of a file; `None` if it is no segment of this store, which goes to `damage`.
+pub(crate) fn header(
     files: &Files,
     superblock: &Superblock,
     number: u64,
     damage: &mut Vec<Damage>,
-    mut each: impl FnMut(&Header, FoundRecord<'_>),
-) -> Result<Option<Scan>, DiskError> {
+) -> Result<Option<Header>, DiskError> {
     let path = file::path(&files.folder, number);
-    let read = files.get(number).and_then(|file| read_all(&file));
-    let bytes = read.map_err(DiskError::of("read", &path))?;
-    let len = bytes.len() as u64;
+    let mut bytes = [0; file::HEADER as usize];
+    let read = files
+        .get(number)
+        .and_then(|file| file::read_at(&file, &mut bytes, 0));
+    read.map_err(DiskError::of("read", &path))?;
     let header = Header::decode(&bytes)
         .filter(|header| header.store == superblock.id && header.file == number);
-    let Some(header) = header else {
-        // A file without a byte is one whose creation did not come to its end.
-        if bytes.iter().any(|byte| *byte != 0) {
-            damage.push(Damage {
-                path,
-                bytes: 0..len,
-                what: "not the file of a segment of this store",
-            });
-        }
-        return Ok(None);
-    };
-    let records = &bytes[file::HEADER as usize..];
-    let scanned = file::scan(records, header.seed(), 0, |found| {
+    // A file without a byte is one whose creation did not come to its end.
+    if header.is_none() && bytes.iter().any(|byte| *byte != 0) {
+        damage.push(Damage {
+            path,
+            bytes: 0..file::HEADER,
+            what: "not the file of a segment of this store",
+        });
+    }
+    Ok(header)
+}
+
+/// Reads a file's records behind `from`. What is there that is no record goes to `damage`. Gives where the next record could
+/// be written.
+pub(crate) fn scan(
+    files: &Files,
+    (number, seed): (u64, u32),
+    from: u32,
+    damage: &mut Vec<Damage>,
+    mut each: impl FnMut(FoundRecord<'_>),
+) -> Result<u32, DiskError> {
+    let path = file::path(&files.folder, number);
+    let read = files.get(number).and_then(|file| read_from(&file, from));
+    let bytes = read.map_err(DiskError::of("read", &path))?;
+    let scanned = file::scan(&bytes, seed, 0, |found| {
         let size = crate::segment::packed::space(found.record.len()) as u32;
         if let Some(packed) = Packed::read(found.record) {
-            let offset = found.offset;
-            each(
-                &header,
-                FoundRecord {
-                    packed,
-                    offset,
-                    size,
-                },
-            );
+            let offset = from + found.offset;
+            each(FoundRecord {
+                packed,
+                offset,
+                size,
+            });
         }
     });
+    let begin = file::HEADER + u64::from(from);
     damage.extend(scanned.damaged.iter().map(|bytes| Damage {
         path: path.clone(),
-        bytes: file::HEADER + u64::from(bytes.start)..file::HEADER + u64::from(bytes.end),
+        bytes: begin + u64::from(bytes.start)..begin + u64::from(bytes.end),
         what: "no record whose checksum fits",
     }));
-    Ok(Some(Scan { header, scanned }))
+    Ok(from + scanned.end)
 }
 
-fn read_all(file: &fs::File) -> std::io::Result<Vec<u8>> {
-    let mut bytes = vec![0; file::length(file)?];
-    let read = file::read_at(file, &mut bytes, 0)?;
+fn read_from(file: &fs::File, from: u32) -> std::io::Result<Vec<u8>> {
+    let begin = file::HEADER as usize + from as usize;
+    let mut bytes = vec![0; file::length(file)?.saturating_sub(begin)];
+    let read = file::read_at(file, &mut bytes, begin as u64)?;
     bytes.truncate(read);
     Ok(bytes)
-}
-
-/// Whether a record says that its key's entry is gone.
-pub(crate) fn is_gone(packed: &Packed<'_>) -> bool {
-    packed.form == Form::Gone
 }

@@ -13,6 +13,8 @@ use super::error::{DiskError, OpenError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Superblock {
     pub(crate) id: [u8; 16],
+    /// The key of the index's hashes.
+    pub(crate) seed: u64,
     /// Namespaces by name.
     pub(crate) names: BTreeMap<String, u16>,
 }
@@ -30,16 +32,12 @@ pub(crate) const MOST_NAME: usize = 255;
 impl Superblock {
     /// A new store's.
     pub(crate) fn new() -> Self {
-        // The standard library's keys are random, from the system: two stores are not taken for one.
-        let random = || {
-            use std::hash::{BuildHasher, Hasher, RandomState};
-            RandomState::new().build_hasher().finish()
-        };
         let mut id = [0; 16];
         id[..8].copy_from_slice(&random().to_le_bytes());
         id[8..].copy_from_slice(&random().to_le_bytes());
         Self {
             id,
+            seed: random(),
             names: BTreeMap::new(),
         }
     }
@@ -83,6 +81,7 @@ impl Superblock {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&self.id);
+        bytes.extend_from_slice(&self.seed.to_le_bytes());
         bytes.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
         for (name, number) in &self.names {
             bytes.extend_from_slice(&number.to_le_bytes());
@@ -108,6 +107,7 @@ impl Superblock {
             return Err(Defect::Damaged("its checksum does not fit"));
         }
         let id = *take(&mut rest).ok_or(cut)?;
+        let seed = u64::from_le_bytes(*take(&mut rest).ok_or(cut)?);
         let count = u32::from_le_bytes(*take(&mut rest).ok_or(cut)?);
         let mut names = BTreeMap::new();
         for _ in 0..count {
@@ -118,8 +118,15 @@ impl Superblock {
             let name = str::from_utf8(name).map_err(|_| Defect::Damaged("a name is not text"))?;
             names.insert(name.to_owned(), number);
         }
-        Ok(Self { id, names })
+        Ok(Self { id, seed, names })
     }
+}
+
+/// A number that nobody can foresee, for keys of hashes and for identities.
+pub(crate) fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    // The standard library keys its own hashes at random.
+    RandomState::new().build_hasher().finish()
 }
 
 /// What is wrong with the bytes of a file.

@@ -14,7 +14,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -26,8 +26,8 @@ pub(crate) use self::slot::{MOST_BYTES_IN_SEGMENT, MOST_SEGMENTS, Place, Slot, U
 #[derive(Debug)]
 pub(crate) struct Index {
     shards: Box<[CachePadded<RwLock<Shard>>]>,
-    /// Hashes are keyed at random, so that nobody can choose keys that meet in one place.
-    hasher: RandomState,
+    /// Hashes are keyed, so that nobody can choose keys that meet in one place.
+    hasher: FixedState,
     /// How far to shift a hash for the number of its shard.
     shift: u32,
     /// Bytes of all tables.
@@ -43,12 +43,12 @@ pub(crate) struct KeyHash {
 }
 
 impl Index {
-    /// An index of `1 << bits` shards.
-    pub(crate) fn new(bits: u32) -> Self {
+    /// An index of `1 << bits` shards, whose hashes are keyed by `seed`.
+    pub(crate) fn new(bits: u32, seed: u64) -> Self {
         debug_assert!((1..=16).contains(&bits));
         Self {
             shards: (0..1u32 << bits).map(|_| CachePadded::default()).collect(),
-            hasher: RandomState::default(),
+            hasher: FixedState::with_seed(seed),
             shift: 64 - bits,
             bytes: CachePadded::default(),
         }
@@ -66,6 +66,18 @@ impl Index {
             shard: (hash >> self.shift) as u32,
             tag: hash as u32 & ((1 << TAG_BITS) - 1),
         }
+    }
+
+    /// Another hash of a key, keyed otherwise.
+    pub(crate) fn other_hash(&self, namespace: u16, key: &[u8]) -> u64 {
+        let mut hasher = FixedState::with_seed(!self.hash(namespace, b"").whole).build_hasher();
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    /// What hashing a certain text gives: the same for two indexes whose slots mean the same.
+    pub(crate) fn hashing(&self) -> u64 {
+        self.hash(7, b"how this index hashes").whole
     }
 
     #[inline]
@@ -96,9 +108,15 @@ impl Index {
         replaced
     }
 
-    /// Adds the slot of a key that has none.
-    pub(crate) fn insert(&self, shard: u32, slot: Slot) {
-        self.publish(&mut self.shards[shard as usize].write(), slot, |_| false);
+    /// Adds the slots of keys that have none.
+    pub(crate) fn fill(&self, shard: usize, slots: impl ExactSizeIterator<Item = Slot>) {
+        let mut shard = self.shards[shard].write();
+        let before = shard.table.allocation_size();
+        shard.table.reserve(slots.len(), hash_of);
+        for slot in slots {
+            shard.publish(slot, |_| false);
+        }
+        self.account(before, shard.table.allocation_size());
     }
 
     /// Gives back what empty places of a shard take, when they are most of it.

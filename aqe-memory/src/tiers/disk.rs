@@ -4,6 +4,7 @@
 use super::{NoPlace, Reserved, Tier, Tiers, Victim};
 use crate::clock::Millis;
 use crate::disk::file;
+use crate::disk::snapshot::Known;
 use crate::disk::sync::Dirty;
 use crate::index::Place;
 use crate::segment::packed::{self, Form, Packed};
@@ -34,6 +35,8 @@ pub(crate) enum Step {
     Done(Doomed),
 }
 
+/// How many bytes of records can be written before the next snapshot: what is read in some ten milliseconds.
+const MOST_UNKNOWN: u64 = 32 << 20;
 /// How many bytes of records a compaction moves at a time, which is for how long it holds the lock.
 const SLICE: usize = 64 << 10;
 
@@ -88,6 +91,35 @@ impl Tiers {
                 names: false,
             },
         }
+    }
+
+    /// Whether so much was written since the last snapshot that opening the store would take its time.
+    pub(crate) fn is_snapshot_due(&self) -> bool {
+        let most = (self.sizes.total / 16).min(MOST_UNKNOWN);
+        self.disk.as_ref().is_some_and(|disk| disk.unknown() > most)
+    }
+
+    /// What there is on disk: the numbers of segments, and their files.
+    pub(crate) fn snapshot_begins(&mut self, shared: &Shared) -> Vec<(u32, Known)> {
+        if let Some(disk) = &mut self.disk {
+            disk.snapshot_begins();
+        }
+        let numbers = self.packed.numbers().chain(self.cold.numbers());
+        let known = numbers.filter_map(|number| {
+            // SAFETY: a segment that is in a queue is not removed.
+            let segment = unsafe { shared.directory.get(number) };
+            let on_disk = segment.on_disk?;
+            let known = Known {
+                file: on_disk.file,
+                used: segment.used(),
+                dead: segment.dead(),
+                epoch: segment.epoch,
+                end: segment.end,
+                seed: on_disk.seed,
+            };
+            Some((number, known))
+        });
+        known.collect()
     }
 
     /// Takes in a segment that was found on disk.
