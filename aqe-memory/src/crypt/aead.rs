@@ -26,7 +26,7 @@ pub(crate) type Tag = [u8; TAG_LEN];
 #[error("the cryptographic library refused")]
 pub(super) struct Refused;
 
-/// A key that is ready to seal and open: about 640 bytes of heap, wiped by the library when dropped.
+/// A key that is ready to seal and open: about 600 bytes of heap, wiped by the library when dropped.
 pub(super) struct GcmKey(LessSafeKey);
 
 impl GcmKey {
@@ -70,6 +70,7 @@ impl GcmKey {
         {
             return Ok(());
         }
+        // The library does so today, and does not promise it.
         data.fill(0);
         Err(Refused)
     }

@@ -1,6 +1,6 @@
 //! Keys of segments that were opened lately.
 //!
-//! A key costs about 740 bytes, and a microsecond to derive again. Beside a segment of 1 MiB in memory that is 0.07 %,
+//! A key costs about 710 bytes, and less than a microsecond to derive again. Beside a segment of 1 MiB in memory that is 0.07 %,
 //! so such segments may hold theirs; of segments on disk there can be hundreds of thousands, and their keys live here.
 //! What is dropped from here is wiped as soon as the last read that uses it is over.
 //!
@@ -39,7 +39,7 @@ struct Slot {
 }
 
 impl KeyCache {
-    /// Room for at least `capacity` keys, of about 740 bytes each once they are there.
+    /// Room for at least `capacity` keys, of about 710 bytes each once they are there.
     pub(crate) fn new(capacity: usize) -> Self {
         let sets = capacity.div_ceil(WAYS).max(1);
         Self {
