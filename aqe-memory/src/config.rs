@@ -17,6 +17,9 @@ pub struct MemoryConfig {
     /// The most bytes that files of a store in a folder take. 4 GiB by default. A value for which there is no room then is
     /// refused, since what a folder has taken it keeps.
     pub max_disk_size: u64,
+    /// Whose keys seal what is compressed and what is on disk. `None` by default: nothing is sealed.
+    #[cfg(feature = "encryption")]
+    pub keys: Option<Keys>,
 }
 
 impl Default for MemoryConfig {
@@ -26,6 +29,8 @@ impl Default for MemoryConfig {
             cache_size: 256 << 20,
             time_to_live: Some(Duration::from_secs(7 * 24 * 3600)),
             max_disk_size: 4 << 30,
+            #[cfg(feature = "encryption")]
+            keys: None,
         }
     }
 }
@@ -62,6 +67,15 @@ impl MemoryConfig {
         self
     }
 
+    /// Seals what is compressed and what is on disk with keys of a provider: a
+    /// [`MasterKeys`](crate::crypt::MasterKeys), or one of the program's own.
+    #[cfg(feature = "encryption")]
+    #[must_use]
+    pub fn keys(mut self, keys: impl crate::crypt::KeyProvider) -> Self {
+        self.keys = Some(Keys(std::sync::Arc::new(keys)));
+        self
+    }
+
     pub(crate) fn sizes(&self) -> Result<Sizes, ConfigError> {
         if self.max_size < LEAST {
             return Err(ConfigError::TooSmall {
@@ -84,6 +98,28 @@ impl MemoryConfig {
     }
 }
 
+/// A provider of master keys, as part of settings. Two are equal if they are the same one.
+#[cfg(feature = "encryption")]
+#[derive(Clone)]
+pub struct Keys(pub(crate) std::sync::Arc<dyn crate::crypt::KeyProvider>);
+
+#[cfg(feature = "encryption")]
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl PartialEq for Keys {
+    fn eq(&self, other: &Self) -> bool {
+        std::sync::Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl Eq for Keys {}
+
 /// Settings with which no store can work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -101,6 +137,12 @@ pub enum ConfigError {
         cache_size: u64,
         /// What the store may take in all.
         max_size: u64,
+    },
+    /// The provider of keys gave none.
+    #[error("no key to seal entries with: {reason}")]
+    Keys {
+        /// What it said.
+        reason: String,
     },
 }
 

@@ -18,6 +18,7 @@ use crate::disk::sync::Syncs;
 use crate::disk::{self, Disk, OnDisk, WriteLock, file};
 use crate::error::{CompareError, PutError};
 use crate::index::{Index, KeyHash, Place, Slot};
+use crate::seal::Vault;
 use crate::segment::packed::{Form, Packed};
 use crate::segment::{Lifetime, Segment};
 use crate::shared::{Shared, View, kept_of, with_scratch};
@@ -98,14 +99,12 @@ impl Store {
         config.sizes()?;
         disk::create_folder(path)?;
         let lock = WriteLock::take(path)?;
-        let superblock = match Superblock::load(path)? {
-            Some(superblock) => superblock,
-            None => {
-                let superblock = Superblock::new();
-                superblock.save(path)?;
-                superblock
-            }
-        };
+        let found = Superblock::load(path)?;
+        let mut superblock = found.clone().unwrap_or_else(Superblock::new);
+        let vault = vault(path, &config, &mut superblock)?;
+        if found.as_ref() != Some(&superblock) {
+            superblock.save(path)?;
+        }
         let files = Arc::new(Files::new(path.to_owned(), true));
         let most_bytes = config.max_disk_size;
         let folder = Folder {
@@ -116,7 +115,7 @@ impl Store {
             damage: Vec::new(),
             _lock: lock,
         };
-        Self::build(config, clock, Some(folder), |core| {
+        Self::build(config, clock, Some(folder), vault, |core| {
             recover(core, &superblock, files, most_bytes)
         })
     }
@@ -126,6 +125,47 @@ impl Store {
     pub fn damage(&self) -> &[Damage] {
         let folder = self.core().folder.as_ref();
         folder.map_or(&[], |folder| &folder.damage)
+    }
+}
+
+/// The keys of a folder, or new ones for one that has none.
+#[cfg(feature = "encryption")]
+fn vault(
+    folder: &Path,
+    config: &MemoryConfig,
+    superblock: &mut Superblock,
+) -> Result<Option<Vault>, OpenError> {
+    let wrong = |source| OpenError::Keys {
+        folder: folder.to_owned(),
+        source,
+    };
+    match (&config.keys, superblock.keys.is_empty()) {
+        (None, true) => Ok(None),
+        (None, false) => Err(OpenError::KeyMissing {
+            folder: folder.to_owned(),
+        }),
+        (Some(keys), false) => Vault::open(&superblock.keys, &*keys.0)
+            .map(Some)
+            .map_err(wrong),
+        (Some(keys), true) => {
+            let vault = Vault::create(superblock.id, &*keys.0).map_err(wrong)?;
+            superblock.keys = vault.to_bytes();
+            Ok(Some(vault))
+        }
+    }
+}
+
+#[cfg(not(feature = "encryption"))]
+fn vault(
+    folder: &Path,
+    _: &MemoryConfig,
+    superblock: &mut Superblock,
+) -> Result<Option<Vault>, OpenError> {
+    match superblock.keys.is_empty() {
+        true => Ok(None),
+        false => Err(OpenError::KeyMissing {
+            folder: folder.to_owned(),
+        }),
     }
 }
 
@@ -156,17 +196,39 @@ fn recover(
     for number in recovery::numbers(&files.folder)? {
         next_file = number + 1;
         let known = known.get(&number);
-        let (from, dead, times, seed) = match known {
-            Some((_, known)) => (known.used, known.dead, (known.epoch, known.end), known.seed),
+        let (from, dead, times, seed, key) = match known {
+            Some((_, known)) => {
+                let times = (known.epoch, known.end);
+                (known.used, known.dead, times, known.seed, known.key)
+            }
             None => match recovery::header(&files, superblock, number, &mut damage)? {
-                Some(header) => (0, 0, (header.epoch, header.end), header.seed()),
+                Some(header) => {
+                    let times = (header.epoch, header.end);
+                    (0, 0, times, header.seed(), header.key)
+                }
                 None => continue,
             },
         };
+        let opener = key.and_then(|key| shared.vault.as_ref()?.opener(number, &key).ok());
+        if key.is_some() && opener.is_none() {
+            damage.push(Damage {
+                path: file::path(&files.folder, number),
+                bytes: 0..file::HEADER,
+                what: "sealed with a key that the store does not have",
+            });
+            continue;
+        }
         let begin = candidates.len();
-        let used = recovery::scan(&files, (number, seed), from, &mut damage, |found| {
-            candidates.push(Candidate::new(&shared.index, &found, times.0, now));
-        })?;
+        let used = recovery::scan(
+            &files,
+            (number, seed),
+            opener.as_ref(),
+            from,
+            &mut damage,
+            |found| {
+                candidates.push(Candidate::new(&shared.index, &found, times.0, now));
+            },
+        )?;
         if used == 0
             && !damage
                 .iter()
@@ -184,7 +246,7 @@ fn recover(
         // the sake of older ones of its key.
         let (end, resident) = (times.1, &shared.resident);
         let adopted = tiers.adopt(shared, |number| {
-            Segment::cold(number, used, times, end, dead, on_disk, resident)
+            Segment::cold(number, used, times, end, dead, (on_disk, opener), resident)
         });
         let Some(segment) = adopted else { break };
         if let Some((at, known)) = known {
@@ -352,7 +414,7 @@ impl Core {
         &self,
         hash: KeyHash,
         packed: &Packed<'_>,
-        record: &mut [u8],
+        record: &mut Vec<u8>,
         (deadline, now): (Millis, Millis),
         expected: Expected,
     ) -> Result<Version, CompareError> {

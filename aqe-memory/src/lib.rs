@@ -3,18 +3,12 @@
 mod clock;
 mod config;
 #[cfg(feature = "encryption")]
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the store that seals its segments with it is being built beside it"
-    )
-)]
 pub mod crypt;
 mod disk;
 mod error;
 mod folder;
 mod index;
+mod seal;
 mod segment;
 mod shared;
 mod stats;
@@ -25,6 +19,8 @@ mod tiers;
 mod value;
 
 pub use self::clock::ManualClock;
+#[cfg(feature = "encryption")]
+pub use self::config::Keys;
 pub use self::config::{ConfigError, MemoryConfig};
 pub use self::disk::error::{DiskError, OpenError};
 pub use self::disk::recovery::Damage;

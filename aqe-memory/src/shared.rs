@@ -8,6 +8,7 @@ use crate::disk::file::HEADER;
 use crate::disk::files::Files;
 use crate::disk::{OnDisk, file};
 use crate::index::{Index, Place, Slot};
+use crate::seal::Vault;
 use crate::segment::packed::{self, Packed};
 use crate::segment::raw::{Record, VERSION_BITS};
 use crate::segment::{Directory, Kind, Resident, Segment};
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// The files of a store in a folder.
     pub(crate) files: Option<Arc<Files>>,
+    /// The keys of a store that seals its records.
+    pub(crate) vault: Option<Vault>,
 }
 
 /// An entry that was found by its slot.
@@ -84,16 +87,34 @@ impl Shared {
                     deadline: record.lifetime().deadline(segment.epoch),
                 }))
             }
-            Kind::Packed => {
+            Kind::Packed if segment.opener.is_none() => {
                 // SAFETY: as above.
                 let bytes = unsafe { segment.packed(offset) };
                 Packed::read(bytes).map(|packed| look(View::of(&packed, segment)))
             }
-            Kind::Cold => with_scratch(|scratch| {
-                self.load(segment, offset, scratch)?;
+            Kind::Packed | Kind::Cold => with_scratch(|scratch| {
+                self.fetch(segment, offset, scratch)?;
                 Packed::read(scratch).map(|packed| look(View::of(&packed, segment)))
             }),
         }
+    }
+
+    /// Copies a compressed record and opens it. The caller holds the lock of the shard in which it found the record's slot, or
+    /// is the only one who may remove the segment.
+    pub(crate) fn fetch(&self, segment: &Segment, offset: u32, record: &mut Vec<u8>) -> Option<()> {
+        match segment.kind {
+            Kind::Cold => self.load(segment, offset, record)?,
+            _ => {
+                record.clear();
+                // SAFETY: as the caller promises; the record was written before its slot was there.
+                record.extend_from_slice(unsafe { segment.packed(offset) });
+            }
+        }
+        let opened = packed::unseal(record, segment.opener.as_ref(), offset);
+        if opened.is_none() {
+            self.counts.unreadable();
+        }
+        opened
     }
 
     /// Reads a record of a cold segment from its file.
@@ -257,20 +278,28 @@ impl Shared {
             Kind::Packed => {
                 while offset < segment.used() {
                     // SAFETY: as above.
-                    let bytes = unsafe { segment.packed(offset) };
-                    if let Some(record) = Packed::read(bytes) {
+                    let len = unsafe { segment.packed(offset) }.len();
+                    with_scratch(|record| {
+                        self.fetch(segment, offset, record)?;
+                        let record = Packed::read(record)?;
                         drop_slot(record.namespace, record.key, offset);
-                    }
-                    offset += packed::space(bytes.len()) as u32;
+                        Some(())
+                    });
+                    offset += packed::space(len) as u32;
                 }
             }
             Kind::Cold => {
                 let bytes = self.read_records(segment).unwrap_or_default();
                 let seed = segment.on_disk.map_or(0, |on_disk| on_disk.seed);
                 let scanned = file::scan(&bytes, seed, 0, |found| {
-                    if let Some(record) = Packed::read(found.record) {
+                    with_scratch(|record| {
+                        record.clear();
+                        record.extend_from_slice(found.record);
+                        packed::unseal(record, segment.opener.as_ref(), found.offset)?;
+                        let record = Packed::read(record)?;
                         drop_slot(record.namespace, record.key, found.offset);
-                    }
+                        Some(())
+                    });
                 });
                 if scanned.end != segment.used() || !scanned.damaged.is_empty() {
                     // A record that cannot be read does not say which slot is its own.

@@ -14,6 +14,7 @@ use crate::disk::superblock::{MOST_NAME, random};
 use crate::error::{CompareError, NamespaceError, PutError};
 use crate::folder::Folder;
 use crate::index::{Index, KeyHash, Slot};
+use crate::seal::Vault;
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::raw::{self, Content};
 use crate::segment::{Directory, Kind, Lifetime, Resident};
@@ -78,7 +79,7 @@ impl Store {
     ///
     /// [`ConfigError`] says which setting cannot be.
     pub fn new(config: MemoryConfig) -> Result<Self, ConfigError> {
-        Self::build(config, Clock::system(), None, |_| Ok(()))
+        Self::build_in_memory(config, Clock::system())
     }
 
     /// A store in memory for which time passes when the clock is moved. Memory of what is over comes back when
@@ -88,13 +89,29 @@ impl Store {
     ///
     /// As [`new`](Self::new).
     pub fn with_clock(config: MemoryConfig, clock: &ManualClock) -> Result<Self, ConfigError> {
-        Self::build(config, clock.clock(), None, |_| Ok(()))
+        Self::build_in_memory(config, clock.clock())
+    }
+
+    fn build_in_memory(config: MemoryConfig, clock: Clock) -> Result<Self, ConfigError> {
+        #[cfg(feature = "encryption")]
+        let vault = {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&random().to_le_bytes());
+            let vault = config.keys.as_ref().map(|keys| Vault::create(id, &*keys.0));
+            vault.transpose().map_err(|error| ConfigError::Keys {
+                reason: error.to_string(),
+            })?
+        };
+        #[cfg(not(feature = "encryption"))]
+        let vault = None;
+        Self::build(config, clock, None, vault, |_| Ok(()))
     }
 
     pub(crate) fn build<E: From<ConfigError>>(
         config: MemoryConfig,
         clock: Clock,
         folder: Option<Folder>,
+        vault: Option<Vault>,
         prepare: impl FnOnce(&mut Core) -> Result<(), E>,
     ) -> Result<Self, E> {
         let sizes = config.sizes()?;
@@ -118,6 +135,7 @@ impl Store {
                 resident: Arc::new(Resident::default()),
                 counts: Counts::default(),
                 files: folder.as_ref().map(Folder::files),
+                vault,
             },
             names: Mutex::new(names),
             folder,
@@ -372,14 +390,7 @@ impl Core {
                 let frequency = slot.frequency();
                 found.touch(frequency.saturating_add(1));
                 with_scratch(|record| {
-                    match segment.kind {
-                        Kind::Cold => self.shared.load(segment, place.offset, record)?,
-                        _ => {
-                            record.clear();
-                            // SAFETY: as above.
-                            record.extend_from_slice(unsafe { segment.packed(place.offset) });
-                        }
-                    }
+                    self.shared.fetch(segment, place.offset, record)?;
                     let epoch = segment.epoch;
                     drop(shard);
                     let record = Packed::read(record)?;

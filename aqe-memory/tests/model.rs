@@ -279,6 +279,36 @@ proptest! {
     }
 }
 
+#[cfg(feature = "encryption")]
+mod sealed {
+    use aqe_memory::crypt::{MasterKey, MasterKeys};
+
+    use super::*;
+
+    fn config() -> MemoryConfig {
+        let key = MasterKey::from_bytes(&std::array::from_fn(|at| at as u8 ^ 0xC3)).unwrap();
+        let config = MemoryConfig::default()
+            .max_size(2 << 20)
+            .cache_size(512 << 10);
+        config.keys(MasterKeys::new(key))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn in_memory(calls in calls(400)) {
+            run(config(), true, calls)?;
+        }
+
+        #[test]
+        fn in_a_folder(calls in calls(400)) {
+            let folder = tempfile::tempdir().unwrap();
+            run_in(config(), Some(folder), false, calls)?;
+        }
+    }
+}
+
 /// A namespace has keys of its own.
 #[test]
 fn namespaces_do_not_see_one_another() {

@@ -76,6 +76,22 @@ pub enum OpenError {
         /// The folder.
         folder: PathBuf,
     },
+    /// What is in the folder is sealed, and no key was given.
+    #[error("what is in {} is sealed; give the store the key that it was sealed with", .folder.display())]
+    KeyMissing {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// What is in the folder cannot be opened with the key that was given. Nothing was changed.
+    #[cfg(feature = "encryption")]
+    #[error("the store in {} cannot be opened with this key", .folder.display())]
+    Keys {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with the key.
+        #[source]
+        source: crate::crypt::KeyRingError,
+    },
     /// The system refused something.
     #[error(transparent)]
     Disk(#[from] DiskError),

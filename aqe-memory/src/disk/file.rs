@@ -8,14 +8,18 @@ use std::path::{Path, PathBuf};
 use super::error::DiskError;
 use crate::clock::Millis;
 use crate::index::{MOST_BYTES_IN_SEGMENT, UNIT};
+use crate::seal::KEY_REF;
 use crate::segment::packed;
 
 /// Where the records begin in a file.
-pub(crate) const HEADER: u64 = 64;
+pub(crate) const HEADER: u64 = 128;
 
 const MAGIC: &[u8; 8] = b"aqe-seg\n";
 const FORMAT: u32 = 1;
 const EXTENSION: &str = "seg";
+/// Where in a header these are.
+const KEY: Range<usize> = 56..56 + KEY_REF;
+const CHECKSUM: usize = HEADER as usize - 4;
 
 /// What a file's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub(crate) struct Header {
     pub(crate) epoch: Millis,
     /// No record that has its place in the file for its deadline's sake has a later one.
     pub(crate) end: Millis,
+    /// What it says of the key of its records, if they are sealed.
+    pub(crate) key: Option<[u8; KEY_REF]>,
 }
 
 impl Header {
@@ -39,8 +45,12 @@ impl Header {
         bytes[28..36].copy_from_slice(&self.file.to_le_bytes());
         bytes[36..44].copy_from_slice(&self.epoch.to_le_bytes());
         bytes[44..52].copy_from_slice(&self.end.to_le_bytes());
-        let checksum = crc32fast::hash(&bytes[..60]);
-        bytes[60..].copy_from_slice(&checksum.to_le_bytes());
+        if let Some(key) = &self.key {
+            bytes[52] = 1;
+            bytes[KEY].copy_from_slice(key);
+        }
+        let checksum = crc32fast::hash(&bytes[..CHECKSUM]);
+        bytes[CHECKSUM..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
@@ -53,13 +63,17 @@ impl Header {
         let bytes: &[u8; HEADER as usize] = bytes.first_chunk()?;
         let number = |at: Range<usize>| bytes[at].try_into().ok().map(u64::from_le_bytes);
         let known = bytes.starts_with(MAGIC) && bytes[8..12] == FORMAT.to_le_bytes();
-        let fits = bytes[60..] == crc32fast::hash(&bytes[..60]).to_le_bytes();
+        let fits = bytes[CHECKSUM..] == crc32fast::hash(&bytes[..CHECKSUM]).to_le_bytes();
         (known && fits).then_some(())?;
         Some(Self {
             store: bytes[12..28].try_into().ok()?,
             file: number(28..36)?,
             epoch: number(36..44)?,
             end: number(44..52)?,
+            key: match bytes[52] {
+                0 => None,
+                _ => Some(bytes[KEY].try_into().ok()?),
+            },
         })
     }
 }
@@ -250,7 +264,7 @@ mod tests {
             stored: &[number; 30],
         };
         packed.write(&mut record);
-        packed::finish(&mut record, packed.version, packed.lifetime, SEED);
+        packed::finish(&mut record, packed.version, packed.lifetime, SEED, None);
         record
     }
 
@@ -279,6 +293,7 @@ mod tests {
             file: 0x1234_5678_9abc,
             epoch: 1_600_000_000_123,
             end: Millis::MAX,
+            key: Some([9; KEY_REF]),
         };
         let bytes = header.encode();
         assert_eq!(Header::decode(&bytes), Some(header));

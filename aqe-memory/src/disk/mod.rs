@@ -23,6 +23,7 @@ use self::files::Files;
 pub(crate) use self::lock::WriteLock;
 use self::sync::Dirty;
 use crate::clock::Millis;
+use crate::seal::KEY_REF;
 
 /// What the one who writes knows of a folder. Used under the lock of the tiers.
 #[derive(Debug)]
@@ -69,13 +70,23 @@ impl Disk {
         }
     }
 
+    /// The number of the file that is created next.
+    pub(crate) fn next_file(&self) -> u64 {
+        self.next_file
+    }
+
     /// Creates the file of a segment.
-    pub(crate) fn create(&mut self, (epoch, end): (Millis, Millis)) -> Result<OnDisk, DiskError> {
+    pub(crate) fn create(
+        &mut self,
+        (epoch, end): (Millis, Millis),
+        key: Option<[u8; KEY_REF]>,
+    ) -> Result<OnDisk, DiskError> {
         let header = Header {
             store: self.store,
             file: self.next_file,
             epoch,
             end,
+            key,
         };
         let created = file::create(&self.files.folder, &header)?;
         // Only now: a number whose file could not be created is tried again.

@@ -12,7 +12,8 @@ use super::error::DiskError;
 use super::file::{self, Header};
 use super::files::Files;
 use super::superblock::Superblock;
-use crate::segment::packed::Packed;
+use crate::seal::Opener;
+use crate::segment::packed::{self, Packed};
 
 /// Bytes of a store's folder that cannot be used. They are left as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,7 @@ pub(crate) fn header(
 pub(crate) fn scan(
     files: &Files,
     (number, seed): (u64, u32),
+    opener: Option<&Opener>,
     from: u32,
     damage: &mut Vec<Damage>,
     mut each: impl FnMut(FoundRecord<'_>),
@@ -84,17 +86,27 @@ pub(crate) fn scan(
     let path = file::path(&files.folder, number);
     let read = files.get(number).and_then(|file| read_from(&file, from));
     let bytes = read.map_err(DiskError::of("read", &path))?;
+    let (mut record, mut forged) = (Vec::new(), Vec::new());
     let scanned = file::scan(&bytes, seed, 0, |found| {
-        let size = crate::segment::packed::space(found.record.len()) as u32;
-        if let Some(packed) = Packed::read(found.record) {
-            let offset = from + found.offset;
-            each(FoundRecord {
+        let size = packed::space(found.record.len()) as u32;
+        let offset = from + found.offset;
+        record.clear();
+        record.extend_from_slice(found.record);
+        let opened = packed::unseal(&mut record, opener, offset);
+        match opened.and_then(|()| Packed::read(&record)) {
+            Some(packed) => each(FoundRecord {
                 packed,
                 offset,
                 size,
-            });
+            }),
+            None => forged.push(offset..offset + size),
         }
     });
+    damage.extend(forged.into_iter().map(|bytes: Range<u32>| Damage {
+        path: path.clone(),
+        bytes: file::HEADER + u64::from(bytes.start)..file::HEADER + u64::from(bytes.end),
+        what: "not what was sealed there",
+    }));
     let begin = file::HEADER + u64::from(from);
     damage.extend(scanned.damaged.iter().map(|bytes| Damage {
         path: path.clone(),

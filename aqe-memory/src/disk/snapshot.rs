@@ -13,6 +13,7 @@ use std::path::Path;
 use super::error::DiskError;
 use crate::clock::Millis;
 use crate::index::Slot;
+use crate::seal::KEY_REF;
 
 /// A file as a snapshot knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(crate) struct Known {
     pub(crate) epoch: Millis,
     pub(crate) end: Millis,
     pub(crate) seed: u32,
+    /// What it says of the key of its records, if they are sealed.
+    pub(crate) key: Option<[u8; KEY_REF]>,
 }
 
 /// The slots of all entries.
@@ -74,7 +77,7 @@ impl Snapshot {
     fn encode(&self) -> Vec<u8> {
         let slots: usize = self.shards.iter().map(Vec::len).sum();
         let mut bytes =
-            Vec::with_capacity(128 + self.files.len() * 40 + self.shards.len() * 4 + slots * 8);
+            Vec::with_capacity(128 + self.files.len() * 80 + self.shards.len() * 4 + slots * 8);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&self.store);
@@ -89,6 +92,8 @@ impl Snapshot {
             bytes.extend_from_slice(&known.epoch.to_le_bytes());
             bytes.extend_from_slice(&known.end.to_le_bytes());
             bytes.extend_from_slice(&known.seed.to_le_bytes());
+            bytes.push(known.key.is_some().into());
+            bytes.extend_from_slice(&known.key.unwrap_or([0; KEY_REF]));
         }
         for shard in &self.shards {
             bytes.extend_from_slice(&(shard.len() as u32).to_le_bytes());
@@ -121,6 +126,10 @@ impl Snapshot {
                 epoch: long(&mut rest)?,
                 end: long(&mut rest)?,
                 seed: word(&mut rest)?,
+                key: match (take(&mut rest)?, *take(&mut rest)?) {
+                    ([0], _) => None,
+                    (_, key) => Some(key),
+                },
             });
         }
         let (mut counts, mut slots) = rest.split_at_checked(shards as usize * 4)?;
@@ -185,6 +194,7 @@ mod tests {
             epoch: 1_600_000_000_000,
             end: Millis::MAX,
             seed: 77,
+            key: (file == 1).then_some([8; KEY_REF]),
         };
         Snapshot {
             store: [3; 16],

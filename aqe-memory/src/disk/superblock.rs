@@ -15,6 +15,8 @@ pub(crate) struct Superblock {
     pub(crate) id: [u8; 16],
     /// The key of the index's hashes.
     pub(crate) seed: u64,
+    /// The store's keys, wrapped. Empty if nothing is sealed.
+    pub(crate) keys: Vec<u8>,
     /// Namespaces by name.
     pub(crate) names: BTreeMap<String, u16>,
 }
@@ -38,6 +40,7 @@ impl Superblock {
         Self {
             id,
             seed: random(),
+            keys: Vec::new(),
             names: BTreeMap::new(),
         }
     }
@@ -82,6 +85,8 @@ impl Superblock {
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&self.id);
         bytes.extend_from_slice(&self.seed.to_le_bytes());
+        bytes.extend_from_slice(&(self.keys.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&self.keys);
         bytes.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
         for (name, number) in &self.names {
             bytes.extend_from_slice(&number.to_le_bytes());
@@ -108,6 +113,9 @@ impl Superblock {
         }
         let id = *take(&mut rest).ok_or(cut)?;
         let seed = u64::from_le_bytes(*take(&mut rest).ok_or(cut)?);
+        let keys = u32::from_le_bytes(*take(&mut rest).ok_or(cut)?);
+        let (keys, behind) = rest.split_at_checked(keys as usize).ok_or(cut)?;
+        rest = behind;
         let count = u32::from_le_bytes(*take(&mut rest).ok_or(cut)?);
         let mut names = BTreeMap::new();
         for _ in 0..count {
@@ -118,7 +126,13 @@ impl Superblock {
             let name = str::from_utf8(name).map_err(|_| Defect::Damaged("a name is not text"))?;
             names.insert(name.to_owned(), number);
         }
-        Ok(Self { id, seed, names })
+        let keys = keys.to_vec();
+        Ok(Self {
+            id,
+            seed,
+            keys,
+            names,
+        })
     }
 }
 
@@ -157,6 +171,7 @@ mod tests {
 
     fn example() -> Superblock {
         let mut superblock = Superblock::new();
+        superblock.keys = vec![1, 2, 3];
         superblock.names.insert("runs".to_owned(), 1);
         superblock.names.insert("flakes".to_owned(), 2);
         superblock

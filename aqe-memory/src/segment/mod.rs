@@ -20,6 +20,7 @@ use self::pins::Holds;
 use crate::clock::Millis;
 use crate::disk::OnDisk;
 use crate::index::UNIT;
+use crate::seal::{Opener, Sealer};
 
 /// What kind of records a segment has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub(crate) struct Segment {
     pub(crate) end: Millis,
     /// The file with the same records.
     pub(crate) on_disk: Option<OnDisk>,
+    /// What opens its records, if they are sealed.
+    pub(crate) opener: Option<Opener>,
+    /// What seals them, for as long as there may be more.
+    pub(crate) sealer: Option<Sealer>,
     /// Nothing, if it is cold.
     map: Option<MmapMut>,
     /// Of the mapping, which is written through shared references: to places that nobody knows of yet, and to atomics.
@@ -89,6 +94,7 @@ impl Segment {
         capacity: u32,
         (epoch, end): (Millis, Millis),
         on_disk: Option<OnDisk>,
+        sealer: Option<Sealer>,
         resident: &Arc<Resident>,
     ) -> io::Result<Box<Self>> {
         let mut map = MmapMut::map_anon(capacity as usize)?;
@@ -102,6 +108,8 @@ impl Segment {
             epoch,
             end,
             on_disk,
+            opener: sealer.as_ref().map(Sealer::opener),
+            sealer,
             map: Some(map),
             base,
             capacity,
@@ -121,7 +129,7 @@ impl Segment {
         (epoch, end): (Millis, Millis),
         last_deadline: Millis,
         dead: u32,
-        on_disk: OnDisk,
+        (on_disk, opener): (OnDisk, Option<Opener>),
         resident: &Arc<Resident>,
     ) -> Box<Self> {
         Box::new(Self {
@@ -130,6 +138,8 @@ impl Segment {
             epoch,
             end,
             on_disk: Some(on_disk),
+            opener,
+            sealer: None,
             map: None,
             base: NonNull::dangling(),
             capacity: 0,
@@ -150,7 +160,7 @@ impl Segment {
             (self.epoch, self.end),
             self.last_deadline(),
             self.dead(),
-            self.on_disk?,
+            (self.on_disk?, self.opener.clone()),
             &self.resident,
         ))
     }
@@ -336,7 +346,7 @@ mod tests {
     #[test]
     fn resident_bytes_are_those_of_pages_that_were_written() {
         let resident = Arc::new(Resident::default());
-        let segment = Segment::new(Kind::Raw, 0, 1 << 16, (0, 9), None, &resident).unwrap();
+        let segment = Segment::new(Kind::Raw, 0, 1 << 16, (0, 9), None, None, &resident).unwrap();
         assert_eq!(resident.bytes(), 0);
         assert_eq!(segment.reserve(20, 5), Some(0));
         assert_eq!(segment.reserve(4096, 3), Some(20));

@@ -4,11 +4,15 @@
 //! rest and of the segment's seed, the version (6 bytes), the lifetime (4), the namespace, the length of the key and, if the value was compressed, its
 //! length (LEB128), the key, and what is stored. Numbers are little-endian. The bytes are the same in memory and in a
 //! file.
+//!
+//! Of a sealed record, everything behind the lifetime is encrypted, and a tag follows that fits this, the word, the version
+//! and the lifetime.
 
 use std::slice;
 
 use super::{Lifetime, Segment};
 use crate::index::UNIT;
+use crate::seal::{Opener, Sealer, TAG};
 
 /// What a record says, in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub(crate) enum Form {
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 const GONE: u8 = 2;
+/// Added to the form of a record that is sealed.
+const SEALED: u32 = 8 << LENGTH_BITS;
 
 /// The word, the checksum, the version and the lifetime.
 const FIXED: usize = 18;
@@ -50,7 +56,7 @@ const LENGTH_BITS: u32 = 28;
 
 /// The most bytes that a record of a key takes beside what is stored.
 pub(crate) const fn overhead(key: usize) -> usize {
-    FIXED + LENGTHS + key
+    FIXED + LENGTHS + key + TAG
 }
 
 impl<'a> Packed<'a> {
@@ -108,12 +114,55 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// Sets what of a record its place decides, version and lifetime, and the checksum for a segment of this seed.
-pub(crate) fn finish(record: &mut [u8], version: u64, lifetime: Lifetime, seed: u32) {
+/// What a record that was [written](Packed::write) takes when it is [finished](finish).
+pub(crate) fn finished_len(record: usize, is_sealed: bool) -> usize {
+    record + if is_sealed { TAG } else { 0 }
+}
+
+/// Sets what of a record its place decides: version and lifetime, the seal, and the checksum for a segment of this seed.
+pub(crate) fn finish(
+    record: &mut Vec<u8>,
+    version: u64,
+    lifetime: Lifetime,
+    seed: u32,
+    seal: Option<(&Sealer, u32)>,
+) {
     record[VERSION].copy_from_slice(&version.to_le_bytes()[..6]);
     record[LIFETIME].copy_from_slice(&lifetime.bits().to_le_bytes());
+    if let Some((sealer, offset)) = seal {
+        let word = u32::from_le_bytes([record[0], record[1], record[2], record[3]]);
+        let word = (word + TAG as u32) | SEALED;
+        record[..4].copy_from_slice(&word.to_le_bytes());
+        let header = bound(record);
+        let tag = sealer.seal(offset, &header, &mut record[FIXED..]);
+        record.extend_from_slice(&tag);
+    }
     let checksum = checksum(record, seed);
     record[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Makes a record that is sealed into one that is not. `None` if it is not what was sealed. Its checksum does not fit
+/// afterwards.
+pub(crate) fn unseal(record: &mut Vec<u8>, opener: Option<&Opener>, offset: u32) -> Option<()> {
+    let word = u32::from_le_bytes(*record.first_chunk()?);
+    if word & SEALED == 0 {
+        return Some(());
+    }
+    let header = (record.len() >= FIXED + TAG).then(|| bound(record))?;
+    let (rest, tag) = record.split_last_chunk_mut()?;
+    opener?.open(offset, &header, &mut rest[FIXED..], tag)?;
+    record.truncate(record.len() - TAG);
+    let word = (word & !SEALED) - TAG as u32;
+    record[..4].copy_from_slice(&word.to_le_bytes());
+    Some(())
+}
+
+/// What of a record is not encrypted and bound to what is: all that stands before the body but the checksum.
+fn bound(record: &[u8]) -> [u8; FIXED - 4] {
+    let mut bound = [0; FIXED - 4];
+    bound[..4].copy_from_slice(&record[..4]);
+    bound[4..].copy_from_slice(&record[VERSION.start..FIXED]);
+    bound
 }
 
 /// The length of the record that `bytes` begin with, if they begin with a whole one and its checksum fits the seed.
@@ -225,7 +274,7 @@ mod tests {
             prop_assert!(out.len() <= overhead(key.len()) + stored.len());
             prop_assert_eq!(Packed::read(&out), Some(record));
             prop_assert_eq!(Packed::read(&out[..out.len() - 1]), None);
-            finish(&mut out, version, lifetime, 5);
+            finish(&mut out, version, lifetime, 5, None);
             prop_assert_eq!(Packed::read(&out), Some(record));
             prop_assert_eq!(whole(&out, 5), Some(out.len()));
             prop_assert_eq!(whole(&out, 6), None);

@@ -7,6 +7,7 @@ use crate::disk::file;
 use crate::disk::snapshot::Known;
 use crate::disk::sync::Dirty;
 use crate::index::Place;
+use crate::seal::Opener;
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::{Kind, Lifetime, Segment};
 use crate::shared::{Doomed, Shared};
@@ -48,12 +49,12 @@ impl Tiers {
     pub(crate) fn log<'a>(
         &mut self,
         shared: &'a Shared,
-        record: &mut [u8],
+        record: &mut Vec<u8>,
         version: u64,
         (deadline, stays): (Millis, Millis),
         now: Millis,
     ) -> Result<Reserved<'a>, NoPlace> {
-        let size = packed::space(record.len());
+        let size = packed::space(packed::finished_len(record.len(), shared.vault.is_some()));
         if self.disk.as_ref().is_some_and(|disk| !disk.has_room(size)) {
             return Err(NoPlace::DiskFull);
         }
@@ -61,12 +62,10 @@ impl Tiers {
         let reserved = self.reserve(shared, Tier::Packed, size, stays.max(deadline), now)?;
         let segment = reserved.segment;
         let seed = segment.on_disk.map_or(0, |on_disk| on_disk.seed);
-        packed::finish(
-            record,
-            version,
-            Lifetime::until(deadline, segment.epoch),
-            seed,
-        );
+        let seal = segment.sealer.as_ref();
+        let seal = seal.map(|sealer| (sealer, reserved.place.offset));
+        let lifetime = Lifetime::until(deadline, segment.epoch);
+        packed::finish(record, version, lifetime, seed, seal);
         // SAFETY: the place was reserved for a record of this size, just now.
         unsafe { segment.write_packed(reserved.place.offset, record) };
         if let (Some(disk), Some(on_disk)) = (&mut self.disk, segment.on_disk)
@@ -116,6 +115,7 @@ impl Tiers {
                 epoch: segment.epoch,
                 end: segment.end,
                 seed: on_disk.seed,
+                key: segment.opener.as_ref().map(Opener::key_ref),
             };
             Some((number, known))
         });
@@ -241,14 +241,16 @@ impl Tiers {
             segment: compaction.victim.number,
             offset: range.start as u32,
         };
-        let bytes = &compaction.bytes[range];
-        debug_assert_eq!(packed::whole(bytes, compaction.seed), Some(bytes.len()));
-        let Some(record) = Packed::read(bytes) else {
+        let mut bytes = compaction.bytes[range].to_vec();
+        debug_assert_eq!(packed::whole(&bytes, compaction.seed), Some(bytes.len()));
+        // SAFETY: the segment was taken out of its queue for the compaction alone.
+        let segment = unsafe { shared.directory.get(from.segment) };
+        packed::unseal(&mut bytes, segment.opener.as_ref(), from.offset);
+        let Some(record) = Packed::read(&bytes) else {
+            // Sealed with another key than the file says: it is as if it were not there.
             return Ok(());
         };
-        // SAFETY: the segment was taken out of its queue for the compaction alone.
-        let epoch = unsafe { shared.directory.get(from.segment) }.epoch;
-        let deadline = record.lifetime.deadline(epoch);
+        let deadline = record.lifetime.deadline(segment.epoch);
         if deadline <= now {
             shared.drop_slot(record.namespace, record.key, from, Cause::Expired);
         }
@@ -274,7 +276,7 @@ impl Tiers {
             }
             false => {
                 copy.clear();
-                copy.extend_from_slice(bytes);
+                copy.extend_from_slice(&bytes);
                 deadline
             }
         };

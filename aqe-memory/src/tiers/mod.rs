@@ -13,6 +13,8 @@ mod bucket;
 mod disk;
 mod queue;
 
+use std::path::Path;
+
 use self::bucket::Bucket;
 use self::disk::Compaction;
 pub(crate) use self::disk::Step;
@@ -20,12 +22,13 @@ use self::queue::Queue;
 pub(crate) use self::queue::Victim;
 use crate::clock::Millis;
 use crate::config::Sizes;
-use crate::disk::{Disk, DiskError};
+use crate::disk::{Disk, DiskError, OnDisk};
 use crate::index::{MOST_SEGMENTS, Place};
+use crate::seal::Sealer;
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::raw::{Content, Record};
 use crate::segment::{Kind, Lifetime, Segment};
-use crate::shared::{Cleared, Doomed, Shared};
+use crate::shared::{Cleared, Doomed, Shared, with_scratch};
 use crate::stats::Cause;
 
 /// A queue of segments.
@@ -51,6 +54,8 @@ pub(crate) struct Tiers {
     /// The segment whose entries are being moved because most of it is dead.
     compaction: Option<Compaction>,
     pub(crate) disk: Option<Disk>,
+    /// How many segments without a file were sealed: the number of the last one.
+    sealed: u64,
     numbers: Numbers,
     record: Vec<u8>,
     block: Vec<u8>,
@@ -81,6 +86,7 @@ impl Tiers {
             disk,
             cold: Queue::default(),
             compaction: None,
+            sealed: 0,
             recent: Queue::default(),
             main: Queue::default(),
             packed: Queue::default(),
@@ -229,16 +235,24 @@ impl Tiers {
         capacity: u32,
         times: (Millis, Millis),
     ) -> Result<&'a Segment, NoPlace> {
-        let (kind, on_disk) = match (tier, &mut self.disk) {
-            (Tier::Recent | Tier::Main, _) => (Kind::Raw, None),
-            (Tier::Packed, None) => (Kind::Packed, None),
-            (Tier::Packed, Some(disk)) => {
-                let on_disk = disk.create(times).map_err(NoPlace::Disk)?;
-                (Kind::Packed, Some(on_disk))
-            }
+        let kind = match tier {
+            Tier::Recent | Tier::Main => Kind::Raw,
+            Tier::Packed => Kind::Packed,
+        };
+        let (sealer, on_disk) = match kind {
+            Kind::Raw => (None, None),
+            _ => self.open_file(shared, times)?,
         };
         let number = self.numbers.take().ok_or(NoPlace::OutOfMemory)?;
-        let made = Segment::new(kind, number, capacity, times, on_disk, &shared.resident);
+        let made = Segment::new(
+            kind,
+            number,
+            capacity,
+            times,
+            on_disk,
+            sealer,
+            &shared.resident,
+        );
         let Ok(segment) = made else {
             self.numbers.give_back(number);
             return Err(NoPlace::OutOfMemory);
@@ -246,6 +260,33 @@ impl Tiers {
         let segment = shared.directory.enter(segment);
         // SAFETY: nobody removes it before it is in a queue.
         Ok(unsafe { segment.as_ref() })
+    }
+
+    /// Makes what a compressed segment has besides its memory: something to seal its records, and a file.
+    fn open_file(
+        &mut self,
+        shared: &Shared,
+        times: (Millis, Millis),
+    ) -> Result<(Option<Sealer>, Option<OnDisk>), NoPlace> {
+        let file = match &self.disk {
+            Some(disk) => disk.next_file(),
+            None => {
+                self.sealed += 1;
+                self.sealed
+            }
+        };
+        let sealer = shared.vault.as_ref().map(|vault| vault.sealer(file));
+        let sealer = sealer.transpose().map_err(|error| {
+            let path = shared
+                .files
+                .as_ref()
+                .map_or(Path::new("memory"), |files| &files.folder);
+            NoPlace::Disk(DiskError::of("make a key for a segment in", path)(error))
+        })?;
+        let key = sealer.as_ref().map(Sealer::key_ref);
+        let on_disk = self.disk.as_mut().map(|disk| disk.create(times, key));
+        let on_disk = on_disk.transpose().map_err(NoPlace::Disk)?;
+        Ok((sealer, on_disk))
     }
 
     fn reserve_in<'a>(
@@ -462,17 +503,19 @@ impl Tiers {
     fn append_packed<'a>(
         &mut self,
         shared: &'a Shared,
-        record: &mut [u8],
+        record: &mut Vec<u8>,
         version: u64,
         deadline: Millis,
         now: Millis,
     ) -> Option<Reserved<'a>> {
-        let size = packed::space(record.len());
+        let size = packed::space(packed::finished_len(record.len(), shared.vault.is_some()));
         let reserved = self
             .reserve(shared, Tier::Packed, size, deadline, now)
             .ok()?;
         let lifetime = Lifetime::until(deadline, reserved.segment.epoch);
-        packed::finish(record, version, lifetime, 0);
+        let seal = reserved.segment.sealer.as_ref();
+        let seal = seal.map(|sealer| (sealer, reserved.place.offset));
+        packed::finish(record, version, lifetime, 0, seal);
         // SAFETY: the place was reserved for a record of this size, just now.
         unsafe { reserved.segment.write_packed(reserved.place.offset, record) };
         Some(reserved)
@@ -491,13 +534,28 @@ impl Tiers {
             offset,
         };
         // SAFETY: records stand one behind the other, all are written, and the segment is ours to remove.
-        let bytes = unsafe { segment.packed(offset) };
-        let size = packed::space(bytes.len()) as u32;
+        let size = packed::space(unsafe { segment.packed(offset) }.len()) as u32;
+        with_scratch(|bytes| {
+            if shared.fetch(segment, offset, bytes).is_some() {
+                self.move_packed(shared, segment, bytes, place, now);
+            }
+        });
+        size
+    }
+
+    fn move_packed(
+        &mut self,
+        shared: &Shared,
+        segment: &Segment,
+        bytes: &[u8],
+        place: Place,
+        now: Millis,
+    ) {
         let Some(record) = Packed::read(bytes) else {
             unreachable!("memory was overwritten: the record is as we wrote it");
         };
         let Some(slot) = shared.slot_at(record.namespace, record.key, place) else {
-            return size;
+            return;
         };
         let deadline = record.lifetime.deadline(segment.epoch);
         let cause = match deadline <= now {
@@ -521,7 +579,6 @@ impl Tiers {
             }
             None => shared.drop_slot(record.namespace, record.key, place, cause),
         }
-        size
     }
 }
 

@@ -1,0 +1,171 @@
+//! What seals the records of segments, when a store has a key, and what opens them.
+//!
+//! The rest of the crate knows only these types. Without the feature `encryption` there are no values of them.
+
+#[cfg(feature = "encryption")]
+pub(crate) use self::with_keys::{Opener, Sealer, Vault};
+#[cfg(not(feature = "encryption"))]
+pub(crate) use self::without_keys::{Opener, Sealer, Vault};
+
+/// What a record grows by when it is sealed.
+pub(crate) const TAG: usize = 16;
+/// What the header of a sealed file says of its key.
+pub(crate) const KEY_REF: usize = 36;
+
+#[cfg(feature = "encryption")]
+mod with_keys {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::{Mutex, RwLock};
+
+    use super::{KEY_REF, TAG};
+    use crate::crypt::{
+        KeyProvider, KeyRef, KeyRing, KeyRingError, Purpose, SegmentKey, SegmentSealer, StoreId,
+        TAG_LEN,
+    };
+
+    const _: () = assert!(TAG == TAG_LEN && KEY_REF == KeyRef::LEN);
+
+    /// A store's keys.
+    #[derive(Debug)]
+    pub(crate) struct Vault {
+        ring: RwLock<KeyRing>,
+    }
+
+    impl Vault {
+        /// Keys of a new store.
+        pub(crate) fn create(
+            store: [u8; 16],
+            provider: &dyn KeyProvider,
+        ) -> Result<Self, KeyRingError> {
+            let ring = KeyRing::create(StoreId::from_bytes(store), provider)?;
+            Ok(Self {
+                ring: RwLock::new(ring),
+            })
+        }
+
+        /// The keys that were kept.
+        pub(crate) fn open(bytes: &[u8], provider: &dyn KeyProvider) -> Result<Self, KeyRingError> {
+            let ring = KeyRing::open(bytes, provider)?;
+            Ok(Self {
+                ring: RwLock::new(ring),
+            })
+        }
+
+        /// What is to be kept of the keys.
+        pub(crate) fn to_bytes(&self) -> Vec<u8> {
+            self.ring.read().to_bytes()
+        }
+
+        /// What seals the records of a segment that nobody has written to.
+        pub(crate) fn sealer(&self, number: u64) -> io::Result<Sealer> {
+            let sealer = self.ring.read().sealer(Purpose::Segment, number);
+            let sealer = sealer.map_err(io::Error::other)?;
+            Ok(Sealer(Mutex::new(sealer)))
+        }
+
+        /// What opens the records of a segment whose header says this of its key.
+        pub(crate) fn opener(&self, number: u64, key: &[u8; KEY_REF]) -> io::Result<Opener> {
+            let key = KeyRef::from_bytes(key).ok_or(io::ErrorKind::InvalidData)?;
+            let key = self.ring.read().opener(Purpose::Segment, number, key);
+            Ok(Opener(Arc::new(key.map_err(io::Error::other)?)))
+        }
+    }
+
+    /// Seals the records of one segment, in the order of their offsets.
+    #[derive(Debug)]
+    pub(crate) struct Sealer(Mutex<SegmentSealer>);
+
+    impl Sealer {
+        pub(crate) fn key_ref(&self) -> [u8; KEY_REF] {
+            self.0.lock().key_ref().to_bytes()
+        }
+
+        pub(crate) fn opener(&self) -> Opener {
+            Opener(Arc::clone(self.0.lock().key()))
+        }
+
+        /// Seals `body`, which is at `offset`, under `header`.
+        pub(crate) fn seal(&self, offset: u32, header: &[u8], body: &mut [u8]) -> [u8; TAG] {
+            match self.0.lock().seal_in_place(offset.into(), header, body) {
+                Ok(tag) => tag,
+                // Records are shorter than that, and places in a segment are given once, from front to back.
+                Err(error) => unreachable!("{error}"),
+            }
+        }
+    }
+
+    /// Opens the records of one segment. Clones share it.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Opener(Arc<SegmentKey>);
+
+    impl Opener {
+        pub(crate) fn key_ref(&self) -> [u8; KEY_REF] {
+            self.0.key_ref().to_bytes()
+        }
+
+        /// Opens what was sealed. `None` if that is not what this is.
+        pub(crate) fn open(
+            &self,
+            offset: u32,
+            header: &[u8],
+            body: &mut [u8],
+            tag: &[u8; TAG],
+        ) -> Option<()> {
+            let opened = self.0.open_in_place(offset.into(), header, body, tag);
+            opened.ok().map(|_| ())
+        }
+    }
+}
+
+#[cfg(not(feature = "encryption"))]
+mod without_keys {
+    use std::io;
+
+    use super::{KEY_REF, TAG};
+
+    /// A store's keys. There are none.
+    #[derive(Debug)]
+    pub(crate) enum Vault {}
+
+    impl Vault {
+        pub(crate) fn sealer(&self, _: u64) -> io::Result<Sealer> {
+            match *self {}
+        }
+
+        pub(crate) fn opener(&self, _: u64, _: &[u8; KEY_REF]) -> io::Result<Opener> {
+            match *self {}
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) enum Sealer {}
+
+    impl Sealer {
+        pub(crate) fn key_ref(&self) -> [u8; KEY_REF] {
+            match *self {}
+        }
+
+        pub(crate) fn opener(&self) -> Opener {
+            match *self {}
+        }
+
+        pub(crate) fn seal(&self, _: u32, _: &[u8], _: &mut [u8]) -> [u8; TAG] {
+            match *self {}
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    pub(crate) enum Opener {}
+
+    impl Opener {
+        pub(crate) fn key_ref(&self) -> [u8; KEY_REF] {
+            match *self {}
+        }
+
+        pub(crate) fn open(&self, _: u32, _: &[u8], _: &mut [u8], _: &[u8; TAG]) -> Option<()> {
+            match *self {}
+        }
+    }
+}
