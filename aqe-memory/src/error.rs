@@ -86,3 +86,19 @@ pub enum NamespaceError {
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
+
+/// Why a store has no new keys.
+#[cfg(feature = "encryption")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotateError {
+    /// The store seals nothing.
+    #[error("the store has no keys")]
+    NotSealed,
+    /// The provider gave none, or one that does not fit.
+    #[error(transparent)]
+    Keys(#[from] crate::crypt::KeyRingError),
+    /// They cannot be written to the store's folder.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}

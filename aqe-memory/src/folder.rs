@@ -16,6 +16,8 @@ use crate::disk::snapshot::{self, Known, Snapshot};
 use crate::disk::superblock::Superblock;
 use crate::disk::sync::Syncs;
 use crate::disk::{self, Disk, OnDisk, WriteLock, file};
+#[cfg(feature = "encryption")]
+use crate::error::RotateError;
 use crate::error::{CompareError, PutError};
 use crate::index::{Index, KeyHash, Place, Slot};
 use crate::seal::Vault;
@@ -59,11 +61,18 @@ impl Folder {
 
     /// Makes a namespace known to whoever opens the folder.
     pub(crate) fn add_name(&self, name: &str, number: u16) -> Result<(), DiskError> {
+        self.change(|superblock| {
+            superblock.names.insert(name.to_owned(), number);
+        })
+    }
+
+    /// Changes what the folder says of itself.
+    fn change(&self, change: impl FnOnce(&mut Superblock)) -> Result<(), DiskError> {
         let mut superblock = self.superblock.lock();
-        let mut with_name = superblock.clone();
-        with_name.names.insert(name.to_owned(), number);
-        with_name.save(&self.path)?;
-        *superblock = with_name;
+        let mut changed = superblock.clone();
+        change(&mut changed);
+        changed.save(&self.path)?;
+        *superblock = changed;
         Ok(())
     }
 }
@@ -118,6 +127,41 @@ impl Store {
         Self::build(config, clock, Some(folder), vault, |core| {
             recover(core, &superblock, files, most_bytes)
         })
+    }
+
+    /// Makes a new key for what is sealed from now on, and wraps all keys of the store by the master key that is current with
+    /// its provider. Readers go on. What older keys sealed is sealed anew in the background, and an older key is forgotten
+    /// when nothing needs it any more. A store without a folder seals nothing anew: its keys end with it.
+    ///
+    /// # Errors
+    ///
+    /// [`RotateError`]; the keys are as they were then.
+    #[cfg(feature = "encryption")]
+    pub fn rotate_keys(&self) -> Result<(), RotateError> {
+        let core = self.core();
+        let (Some(vault), Some(keys)) = (&core.shared.vault, &core.config.keys) else {
+            return Err(RotateError::NotSealed);
+        };
+        vault.rotate(&*keys.0, |keys| core.keep_keys(keys))??;
+        core.tiers.lock().close_packed();
+        core.alarm.set(core.clock.now());
+        Ok(())
+    }
+
+    /// Wraps the store's keys by the master key that is current with its provider, and leaves what they seal as it is. That is
+    /// quick; [`rotate_keys`](Self::rotate_keys) is for when somebody else may have had the old master key.
+    ///
+    /// # Errors
+    ///
+    /// As [`rotate_keys`](Self::rotate_keys).
+    #[cfg(feature = "encryption")]
+    pub fn rewrap_keys(&self) -> Result<(), RotateError> {
+        let core = self.core();
+        let (Some(vault), Some(keys)) = (&core.shared.vault, &core.config.keys) else {
+            return Err(RotateError::NotSealed);
+        };
+        vault.rewrap(&*keys.0, |keys| core.keep_keys(keys))??;
+        Ok(())
     }
 
     /// What of the folder could not be used when it was opened. It is left as it is, and never given for a value.
@@ -495,6 +539,28 @@ impl Core {
             home,
             stays: self.shared.end_of(home),
         })
+    }
+
+    /// Forgets keys that no segment needs. The caller holds the upkeep, so that no segment is made unknown meanwhile.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn forget_keys(&self, _upkeep: &Upkeep) {
+        let (Some(vault), Some(keys)) = (&self.shared.vault, &self.config.keys) else {
+            return;
+        };
+        if self.folder.is_some() && vault.has_older() {
+            // The lock keeps out whoever makes a segment. What fails is tried again with the next sweep.
+            let tiers = self.tiers.lock();
+            let used = tiers.openers(&self.shared);
+            let _ = vault.forget(&used, &*keys.0, |keys| self.keep_keys(keys));
+        }
+    }
+
+    #[cfg(feature = "encryption")]
+    fn keep_keys(&self, keys: Vec<u8>) -> Result<(), DiskError> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        folder.change(|superblock| superblock.keys = keys)
     }
 
     /// Waits until all records of versions below `version` are on the disk.

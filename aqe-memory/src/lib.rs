@@ -24,6 +24,8 @@ pub use self::config::Keys;
 pub use self::config::{ConfigError, MemoryConfig};
 pub use self::disk::error::{DiskError, OpenError};
 pub use self::disk::recovery::Damage;
+#[cfg(feature = "encryption")]
+pub use self::error::RotateError;
 pub use self::error::{CompareError, NamespaceError, PutError};
 pub use self::stats::{Cause, StoreStats};
 pub use self::store::{Namespace, Store, Version};

@@ -21,8 +21,8 @@ mod with_keys {
 
     use super::{KEY_REF, TAG};
     use crate::crypt::{
-        KeyProvider, KeyRef, KeyRing, KeyRingError, Purpose, SegmentKey, SegmentSealer, StoreId,
-        TAG_LEN,
+        Generation, KeyProvider, KeyRef, KeyRing, KeyRingError, Purpose, SegmentKey, SegmentSealer,
+        StoreId, TAG_LEN,
     };
 
     const _: () = assert!(TAG == TAG_LEN && KEY_REF == KeyRef::LEN);
@@ -56,6 +56,62 @@ mod with_keys {
         /// What is to be kept of the keys.
         pub(crate) fn to_bytes(&self) -> Vec<u8> {
             self.ring.read().to_bytes()
+        }
+
+        /// Makes a new key for new segments, and wraps all by the provider's present master key. The keys are in force when `keep`
+        /// has kept them.
+        pub(crate) fn rotate<E>(
+            &self,
+            provider: &dyn KeyProvider,
+            keep: impl FnOnce(Vec<u8>) -> Result<(), E>,
+        ) -> Result<Result<(), E>, KeyRingError> {
+            let mut ring = self.ring.write();
+            let rotated = ring.rotate_data(provider)?;
+            Ok(keep(rotated.to_bytes()).map(|()| *ring = rotated))
+        }
+
+        /// Wraps all keys by the provider's present master key. That is in force when `keep` has kept them.
+        pub(crate) fn rewrap<E>(
+            &self,
+            provider: &dyn KeyProvider,
+            keep: impl FnOnce(Vec<u8>) -> Result<(), E>,
+        ) -> Result<Result<(), E>, KeyRingError> {
+            let mut ring = self.ring.write();
+            let rewrapped = ring.rotate_master(provider)?;
+            Ok(keep(rewrapped.to_bytes()).map(|()| *ring = rewrapped))
+        }
+
+        /// Forgets the keys that none of these segments needs. They are gone when `keep` has kept the rest.
+        pub(crate) fn forget<E>(
+            &self,
+            used: &[Opener],
+            provider: &dyn KeyProvider,
+            keep: impl FnOnce(Vec<u8>) -> Result<(), E>,
+        ) -> Result<Result<(), E>, KeyRingError> {
+            let mut ring = self.ring.write();
+            let is_used = |generation| {
+                generation == ring.current()
+                    || used.iter().any(|opener| opener.generation() == generation)
+            };
+            let unused: Vec<_> = ring.generations().filter(|it| !is_used(*it)).collect();
+            if unused.is_empty() {
+                return Ok(Ok(()));
+            }
+            let mut left = ring.clone();
+            for generation in unused {
+                left = left.forget(generation, provider)?;
+            }
+            Ok(keep(left.to_bytes()).map(|()| *ring = left))
+        }
+
+        /// Whether there are keys besides the one for new segments.
+        pub(crate) fn has_older(&self) -> bool {
+            self.ring.read().generations().nth(1).is_some()
+        }
+
+        /// Whether a segment is not sealed with the key for new ones.
+        pub(crate) fn is_outdated(&self, opener: Option<&Opener>) -> bool {
+            opener.is_none_or(|opener| opener.generation() != self.ring.read().current())
         }
 
         /// What seals the records of a segment that nobody has written to.
@@ -105,6 +161,10 @@ mod with_keys {
             self.0.key_ref().to_bytes()
         }
 
+        fn generation(&self) -> Generation {
+            self.0.key_ref().generation
+        }
+
         /// Opens what was sealed. `None` if that is not what this is.
         pub(crate) fn open(
             &self,
@@ -130,6 +190,10 @@ mod without_keys {
     pub(crate) enum Vault {}
 
     impl Vault {
+        pub(crate) fn is_outdated(&self, _: Option<&Opener>) -> bool {
+            match *self {}
+        }
+
         pub(crate) fn sealer(&self, _: u64) -> io::Result<Sealer> {
             match *self {}
         }

@@ -49,7 +49,7 @@ pub struct Version(pub(crate) u64);
 /// What all handles share.
 #[derive(Debug)]
 pub(crate) struct Core {
-    config: MemoryConfig,
+    pub(crate) config: MemoryConfig,
     most_value: usize,
     pub(crate) clock: Clock,
     pub(crate) versions: AtomicU64,
@@ -625,6 +625,8 @@ impl Core {
             self.tiers.lock().reuse(&cleared);
         }
         self.compact(&upkeep, now);
+        #[cfg(feature = "encryption")]
+        self.forget_keys(&upkeep);
         // A snapshot that cannot be written makes opening the store slower, no more; what the disk refuses, puts hear of.
         let _ = self.snapshot(&upkeep);
         if any {

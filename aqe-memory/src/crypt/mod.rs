@@ -60,13 +60,12 @@
 //! | master key | the user | a provider, while asked | data keys of any number of stores |
 //! | wrapping key | HKDF(master key, salt of this version of the ring, store) | one call | data keys of one version of a ring |
 //! | data key | the system's generator | the open ring | nothing itself |
-//! | segment key | HKDF(data key, salt of the segment, purpose, store, number) | a bounded cache | records of one segment, nonce = offset |
+//! | segment key | HKDF(data key, salt of the segment, purpose, store, number) | the segment, while it is known | records of one segment, nonce = offset |
 //!
 //! A segment is at most a few GiB and its records are at least 8 bytes apart, far within what GCM allows for one key
 //! (NIST SP 800-38D: 2³² × 2³² blocks under distinct nonces; 2⁻¹²⁸ × length for a forged tag).
 
 mod aead;
-mod cache;
 mod error;
 mod format;
 mod key;
@@ -82,18 +81,10 @@ mod tests;
 pub use error::{KeyError, KeyRingError, KeyRingFormatError, KeyTextError};
 pub use key::{KeyId, KeyProvider, MasterKey, MasterKeys, ParseKeyIdError};
 
-#[cfg_attr(
-    not(test),
-    expect(
-        unused_imports,
-        reason = "the store that names them is being built beside it"
-    )
-)]
 pub(crate) use {
-    aead::{TAG_LEN, Tag},
-    cache::KeyCache,
+    aead::TAG_LEN,
     ring::{Generation, KeyRing, StoreId},
-    segment::{Damaged, KeyRef, Purpose, SealError, SegmentKey, SegmentSealer},
+    segment::{KeyRef, Purpose, SegmentKey, SegmentSealer},
 };
 
 /// Any bytes as a key ring and as the text of a key, for fuzzing: parsing ends, and what parses has one spelling.

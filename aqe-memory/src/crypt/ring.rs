@@ -25,11 +25,6 @@ pub(crate) struct StoreId([u8; Self::LEN]);
 impl StoreId {
     pub(crate) const LEN: usize = 16;
 
-    /// A name that no other store has.
-    pub(crate) fn random() -> Result<Self, KeyError> {
-        random().map(Self).map_err(KeyError::Random)
-    }
-
     pub(crate) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }

@@ -19,8 +19,6 @@ pub(crate) enum Purpose {
     Segment,
     /// A dictionary that values were compressed with: pieces of values.
     Dictionary,
-    /// A snapshot of the index: hashes and places, and keys for scans.
-    Index,
 }
 
 impl Purpose {
@@ -29,7 +27,6 @@ impl Purpose {
         match self {
             Self::Segment => b"aqe-memory segment",
             Self::Dictionary => b"aqe-memory dictionary",
-            Self::Index => b"aqe-memory index",
         }
     }
 }
@@ -74,7 +71,7 @@ pub(crate) struct Damaged {
 /// The key of one file. Opens records, in as many threads as there are.
 ///
 /// 72 bytes here, and some 600 that the library allocates for the round keys of AES and a table of powers for the tag:
-/// 712 bytes of resident memory, measured. Deriving it takes less than a microsecond, so that [`KeyCache`](super::KeyCache) may drop it at any time.
+/// 712 bytes of resident memory, measured. Deriving it takes less than a microsecond.
 pub(crate) struct SegmentKey {
     key: GcmKey,
     purpose: Purpose,
@@ -120,14 +117,6 @@ impl SegmentKey {
                 offset,
             }),
         }
-    }
-
-    pub(crate) fn purpose(&self) -> Purpose {
-        self.purpose
-    }
-
-    pub(crate) fn number(&self) -> u64 {
-        self.number
     }
 
     pub(crate) fn key_ref(&self) -> KeyRef {

@@ -11,7 +11,7 @@ pub(crate) mod raw;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use memmap2::MmapMut;
 
@@ -59,6 +59,8 @@ pub(crate) struct Segment {
     pending: AtomicU32,
     /// Bytes of records whose slot is gone.
     dead: AtomicU32,
+    /// Whether it is damaged and kept as it is.
+    is_spared: AtomicBool,
     /// The latest deadline of its records.
     last_deadline: AtomicU64,
     holds: Holds,
@@ -116,6 +118,7 @@ impl Segment {
             used: AtomicU32::new(0),
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(0),
+            is_spared: AtomicBool::new(false),
             last_deadline: AtomicU64::new(0),
             holds: Holds::new(),
             resident: Arc::clone(resident),
@@ -146,6 +149,7 @@ impl Segment {
             used: AtomicU32::new(used),
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(dead),
+            is_spared: AtomicBool::new(false),
             last_deadline: AtomicU64::new(last_deadline),
             holds: Holds::new(),
             resident: Arc::clone(resident),
@@ -217,9 +221,13 @@ impl Segment {
         self.dead.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Makes it look wholly alive.
+    /// Says that it is not to be compacted.
     pub(crate) fn spare(&self) {
-        self.dead.store(0, Ordering::Relaxed);
+        self.is_spared.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_spared(&self) -> bool {
+        self.is_spared.load(Ordering::Relaxed)
     }
 
     pub(crate) fn last_deadline(&self) -> Millis {

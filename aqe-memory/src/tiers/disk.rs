@@ -134,6 +134,21 @@ impl Tiers {
         Some(number)
     }
 
+    /// Ends the filling of all compressed segments.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn close_packed(&mut self) {
+        self.packed.close_all();
+    }
+
+    /// What opens the segments that there are.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn openers(&self, shared: &Shared) -> Vec<Opener> {
+        let numbers = self.packed.numbers().chain(self.cold.numbers());
+        // SAFETY: a segment that is in a queue is not removed.
+        let openers = numbers.map(|number| unsafe { shared.directory.get(number) }.opener.clone());
+        openers.flatten().collect()
+    }
+
     /// Gives the memory of the oldest compressed segment back. What is in it is on disk.
     pub(super) fn cool(&mut self, shared: &Shared) -> bool {
         // SAFETY: a segment that is in a queue is not removed.
@@ -185,13 +200,17 @@ impl Tiers {
     fn begin_compaction(&mut self, shared: &Shared) -> Option<Compaction> {
         // SAFETY: a segment that is in a queue is not removed.
         let segment = |number| unsafe { shared.directory.get(number) };
-        let is_mostly_dead = |segment: &Segment| {
-            segment.is_settled() && u64::from(segment.dead()) * 2 > u64::from(segment.used())
+        // What is sealed with an older key is sealed anew in the same way, however alive it is.
+        let is_due = |segment: &Segment| {
+            let is_mostly_dead = u64::from(segment.dead()) * 2 > u64::from(segment.used());
+            let vault = shared.vault.as_ref();
+            let is_outdated = vault.is_some_and(|vault| vault.is_outdated(segment.opener.as_ref()));
+            segment.is_settled() && !segment.is_spared() && (is_mostly_dead || is_outdated)
         };
         // One in memory is cooled first, so that there is one way to read them.
         while let Some(number) = {
             let mut numbers = self.packed.numbers();
-            numbers.find(|&number| !self.packed.is_open(number) && is_mostly_dead(segment(number)))
+            numbers.find(|&number| !self.packed.is_open(number) && is_due(segment(number)))
         } {
             self.packed.raise(number);
             if !self.cool(shared) {
@@ -201,7 +220,7 @@ impl Tiers {
         let number = self
             .cold
             .numbers()
-            .find(|&number| is_mostly_dead(segment(number)))?;
+            .find(|&number| is_due(segment(number)))?;
         let victim = segment(number);
         debug_assert_eq!(victim.kind, Kind::Cold);
         let on_disk = victim.on_disk?;

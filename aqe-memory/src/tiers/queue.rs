@@ -96,6 +96,12 @@ impl Queue {
         self.open.iter().any(|(_, other)| *other == number)
     }
 
+    /// Ends the filling of all segments.
+    #[cfg(feature = "encryption")]
+    pub(super) fn close_all(&mut self) {
+        self.open.clear();
+    }
+
     /// Ends the filling of a segment.
     pub(super) fn close(&mut self, number: u32) {
         self.open.retain(|(_, other)| *other != number);
