@@ -97,15 +97,8 @@ fn fingerprint(hash: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::model::hash;
     use super::*;
-
-    /// Any 64 bits that are well mixed (SplitMix64's finalizer).
-    fn hash(key: u64) -> u64 {
-        let mut z = (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
 
     #[test]
     fn without_room_nothing_is_remembered() {

@@ -22,6 +22,8 @@
 mod chance;
 mod ghosts;
 mod keys;
+#[cfg(test)]
+mod model;
 mod referee;
 mod rule;
 mod samples;
@@ -129,9 +131,10 @@ impl Policy {
         }
     }
 
-    /// Goes by another capacity from now on. What was learnt is kept.
+    /// Goes by another capacity from now on, as far as it affords with all that was learnt.
     pub fn resize(&mut self, capacity: u64) {
         self.capacity = capacity;
+        self.trials.resize(capacity);
     }
 
     /// The queue that a new entry enters; to be called once for each, when it is inserted.
@@ -178,7 +181,8 @@ impl Policy {
         samples.set_mask(self.trials.mask());
     }
 
-    /// Bytes that the policy occupies: at most a fiftieth of the capacity, or 32 KiB if that is more.
+    /// Bytes that the policy occupies: at most 8 for each entry that fits and a thirty-second of the capacity, for what was let
+    /// go; and for the trials a hundredth of the capacity, but no less than 20 KiB and no more than 300 KiB.
     #[must_use]
     pub fn memory(&self) -> usize {
         size_of::<Self>() + self.trials.memory() + self.ghosts.memory()
@@ -199,5 +203,254 @@ impl Policy {
         if wanted > room.saturating_mul(2) || wanted < room / 2 {
             self.ghosts.resize(wanted);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, VecDeque};
+
+    use proptest::prelude::*;
+
+    use super::model::{Model, hash};
+    use super::rule::{ALL, RULES};
+    use super::*;
+
+    /// The least store around a policy: segments of some bytes, retired as a whole.
+    struct Store {
+        policy: Policy,
+        queues: [VecDeque<Segment>; 2],
+        /// Where a key's entry is current: the segment's number and the frequency.
+        index: HashMap<u64, (u64, u8)>,
+        segment: u64,
+        begun: u64,
+    }
+
+    struct Segment {
+        number: u64,
+        entries: Vec<(u64, u64)>,
+        weight: u64,
+    }
+
+    impl Store {
+        fn new(policy: Policy, segment: u64) -> Self {
+            Self {
+                policy,
+                queues: Default::default(),
+                index: HashMap::new(),
+                segment,
+                begun: 0,
+            }
+        }
+
+        fn weight(&self, queue: Queue) -> u64 {
+            self.queues[queue as usize]
+                .iter()
+                .map(|segment| segment.weight)
+                .sum()
+        }
+
+        fn append(&mut self, key: u64, weight: u64, queue: Queue, frequency: u8) {
+            let segments = &mut self.queues[queue as usize];
+            if segments
+                .back()
+                .is_none_or(|open| open.weight + weight > self.segment)
+            {
+                self.begun += 1;
+                segments.push_back(Segment {
+                    number: self.begun,
+                    entries: Vec::new(),
+                    weight: 0,
+                });
+            }
+            let open = segments.back_mut().unwrap();
+            open.entries.push((key, weight));
+            open.weight += weight;
+            self.index.insert(key, (open.number, frequency));
+        }
+
+        /// Retires one segment; says how many of its entries were let go.
+        fn retire(&mut self) -> usize {
+            let oldest = |queue: &VecDeque<Segment>| queue.front().map(|segment| segment.number);
+            let usage = Usage {
+                recent: self.weight(Queue::Recent),
+                main: self.weight(Queue::Main),
+                recent_is_older: oldest(&self.queues[0]) < oldest(&self.queues[1]),
+            };
+            let from = self.policy.victim(usage);
+            let segment = self.queues[from as usize]
+                .pop_front()
+                .expect("a queue with a segment is named");
+            let mut let_go = 0;
+            for (key, weight) in segment.entries {
+                let (_, frequency) = self.index[&key];
+                match self.policy.retire(from, hash(key), frequency, weight) {
+                    Fate::Keep { queue, frequency } => self.append(key, weight, queue, frequency),
+                    Fate::LetGo => {
+                        self.index.remove(&key);
+                        let_go += 1;
+                    }
+                }
+            }
+            let_go
+        }
+
+        fn read(&mut self, key: u64, weight: u64, samples: &Samples) -> bool {
+            let held = self.index.get_mut(&key);
+            let hit_it = held.is_some();
+            if samples.wants(hash(key)) {
+                samples.note(Sample {
+                    hash: hash(key),
+                    weight,
+                    hit: hit_it,
+                });
+            }
+            if let Some((_, frequency)) = held {
+                *frequency = hit(*frequency);
+                return true;
+            }
+            if weight > self.policy.capacity {
+                return false;
+            }
+            let queue = self.policy.enter(hash(key));
+            while self.weight(Queue::Recent) + self.weight(Queue::Main) + weight
+                > self.policy.capacity
+            {
+                self.policy.learn(samples);
+                self.retire();
+            }
+            self.append(key, weight, queue, 0);
+            false
+        }
+    }
+
+    fn following(rule: usize, capacity: u64) -> Policy {
+        let mut policy = Policy::new(capacity);
+        policy.trials.follow_only(rule);
+        policy
+    }
+
+    proptest! {
+        /// With one entry a segment, and ghosts enough, the store holds what the model of the rule holds.
+        #[test]
+        fn entry_by_entry_the_policy_is_the_model_of_its_rule(
+            rule in 0..RULES,
+            reads in proptest::collection::vec(0u64..24, 1..400),
+        ) {
+            const CAPACITY: u64 = 20_000;
+            let samples = Samples::default();
+            // Nothing is sampled: the rule stays.
+            samples.set_mask(u64::MAX);
+            let mut store = Store::new(following(rule, CAPACITY), 1);
+            let mut model = Model::new(&ALL[rule], CAPACITY);
+            for key in reads {
+                prop_assert_eq!(store.read(key, 2_000, &samples), model.read(key, 2_000));
+                samples.set_mask(u64::MAX);
+            }
+        }
+
+        /// Whatever the segments, weights and rules: there is room for what comes, and memory has its bound.
+        #[test]
+        fn segments_of_any_size_give_room(
+            capacity in 1_000u64..100_000,
+            segments in 1u64..100,
+            reads in proptest::collection::vec((0u64..200, 1u64..3_000), 1..500),
+        ) {
+            let samples = Samples::default();
+            let mut store = Store::new(Policy::new(capacity), capacity / segments);
+            let mut weights = HashMap::new();
+            for (key, weight) in reads {
+                let weight = *weights.entry(key).or_insert(weight);
+                store.read(key, weight, &samples);
+                prop_assert!(store.weight(Queue::Recent) + store.weight(Queue::Main) <= capacity);
+                prop_assert!(store.policy.memory() as u64 <= 20 * 1_024 + capacity / 24);
+            }
+        }
+
+        /// Without a hit everything is let go of soon, even if the rule changes in between.
+        #[test]
+        fn nothing_stays_without_hits(rules in proptest::collection::vec(0..RULES, 4), frequency in 0..=FREQUENCY_MAX, main: bool) {
+            let mut queue = if main { Queue::Main } else { Queue::Recent };
+            let mut frequency = frequency;
+            let mut stayed = 0;
+            for rule in rules {
+                match following(rule, 1_000).retire(queue, 1, frequency, 1) {
+                    Fate::Keep { queue: next, frequency: left } => {
+                        (queue, frequency) = (next, left);
+                        stayed += 1;
+                    }
+                    Fate::LetGo => break,
+                }
+            }
+            prop_assert!(stayed < 4);
+        }
+    }
+
+    #[test]
+    fn the_victim_is_a_queue_that_has_something() {
+        for rule in 0..RULES {
+            let policy = following(rule, 1_000);
+            for (recent, main, expected) in [
+                (0, 1, Queue::Main),
+                (1, 0, Queue::Recent),
+                (0, 0, Queue::Recent),
+            ] {
+                let usage = Usage {
+                    recent,
+                    main,
+                    recent_is_older: recent == 0,
+                };
+                assert_eq!(policy.victim(usage), expected, "rule {rule}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_clock_takes_the_older_segment() {
+        let policy = Policy::new(1_000);
+        for (recent_is_older, expected) in [(true, Queue::Recent), (false, Queue::Main)] {
+            let usage = Usage {
+                recent: 10,
+                main: 900,
+                recent_is_older,
+            };
+            assert_eq!(policy.victim(usage), expected);
+        }
+    }
+
+    #[test]
+    fn memory_stays_within_its_bound_for_any_capacity_and_weight() {
+        for (capacity, weight) in [
+            (1 << 16, 50),
+            (1 << 20, 50),
+            (1 << 24, 100),
+            (1 << 26, 2_000),
+        ] {
+            let mut policy = Policy::new(capacity);
+            let samples = Samples::default();
+            for key in 0..200_000 {
+                samples.note(Sample {
+                    hash: hash(key),
+                    weight,
+                    hit: false,
+                });
+                if key % 100 == 0 {
+                    policy.learn(&samples);
+                }
+                policy.retire(Queue::Recent, hash(key), 0, weight);
+            }
+            let ghosts = (capacity / 32).min(capacity / weight * 8) + 64;
+            let trials = (capacity / 100).clamp(20 << 10, 300 << 10);
+            assert!(
+                policy.memory() as u64 <= ghosts + trials,
+                "{capacity}: {}",
+                policy.memory()
+            );
+        }
+    }
+
+    #[test]
+    fn a_hit_counts_to_three() {
+        assert_eq!([0, 1, 2, 3, 200].map(hit), [1, 2, 3, 3, 3]);
     }
 }

@@ -49,6 +49,15 @@ impl Default for Referee {
 }
 
 impl Referee {
+    /// Starts with another rule, and has seen nothing that speaks against it.
+    #[cfg(test)]
+    pub(super) fn following_only(rule: usize) -> Self {
+        Self {
+            following: rule,
+            ..Self::default()
+        }
+    }
+
     /// The rule to follow.
     pub(super) fn following(&self) -> usize {
         self.following

@@ -18,25 +18,38 @@ pub(super) struct Trial {
     /// Sixteenths of the capacity let go of, modulo 65,536: a mark that old was reused long before.
     time: u16,
     let_go: u64,
+    /// Whether it had to retire an entry since this was last asked.
+    retired: bool,
     chance: Chance,
 }
 
 /// A queue with the sum of its weights.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Line {
     numbers: VecDeque<Number>,
     weight: u64,
 }
 
+impl Line {
+    fn new(entries: usize) -> Self {
+        Self {
+            numbers: VecDeque::with_capacity(entries),
+            weight: 0,
+        }
+    }
+}
+
 impl Trial {
-    pub(super) fn new(rule: &'static Rule, index: usize) -> Self {
+    /// With room for so many entries, so that nothing is allocated later.
+    pub(super) fn new(rule: &'static Rule, index: usize, entries: usize) -> Self {
         Self {
             rule,
             index,
-            recent: Line::default(),
-            main: Line::default(),
+            recent: Line::new(entries),
+            main: Line::new(entries),
             time: 0,
             let_go: 0,
+            retired: false,
             chance: Chance::default(),
         }
     }
@@ -48,6 +61,11 @@ impl Trial {
 
     pub(super) fn memory(&self) -> usize {
         (self.recent.numbers.capacity() + self.main.numbers.capacity()) * size_of::<Number>()
+    }
+
+    /// Whether it had to retire an entry since the last call.
+    pub(super) fn retired_any(&mut self) -> bool {
+        std::mem::take(&mut self.retired)
     }
 
     /// Reads a key, which lets it in if it is not there; says whether it was.
@@ -99,12 +117,12 @@ impl Trial {
         } else {
             Queue::Main
         };
-        let line = self.line(from);
-        let Some(number) = line.numbers.pop_front() else {
+        let Some(number) = self.line(from).numbers.pop_front() else {
             return;
         };
+        self.retired = true;
         let weight = keys.key(number).weight;
-        line.weight -= weight;
+        self.line(from).weight -= weight;
         let time = self.time;
         let mark = &mut keys.key(number).marks[self.index];
         match self.rule.fate(from, mark.frequency) {
@@ -150,5 +168,56 @@ impl Trial {
             Queue::Recent => &mut self.recent,
             Queue::Main => &mut self.main,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::model::{Model, hash};
+    use super::super::rule::{ALL, RULES};
+    use super::super::samples::name;
+    use super::*;
+
+    proptest! {
+        /// Read for read, whatever the weights, a trial is the cache that its rule describes.
+        #[test]
+        fn a_trial_is_the_model_of_its_rule(
+            rule in 0..RULES,
+            capacity in 1u64..400,
+            reads in proptest::collection::vec(0u64..40, 1..600),
+        ) {
+            let mut keys = Keys::new(64);
+            let mut trial = Trial::new(&ALL[rule], rule, 64);
+            let mut model = Model::new(&ALL[rule], capacity);
+            for key in reads {
+                // Some are heavier than the least capacities.
+                let weight = 1 + key * 7 % 30;
+                let number = keys.number(name(hash(key)), weight).unwrap();
+                prop_assert_eq!(trial.read(&mut keys, number, capacity), model.read(key, weight));
+                prop_assert_eq!(trial.len(), model.len());
+                let sum = trial.recent.weight + trial.main.weight;
+                prop_assert!(sum == model.weight() && sum <= capacity);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_to_stay_leaves_no_trace() {
+        let mut keys = Keys::new(64);
+        let mut trial = Trial::new(&ALL[1], 1, 64);
+        for key in 0..30u64 {
+            let number = keys.number(key + 1, 10).unwrap();
+            trial.read(&mut keys, number, 200);
+        }
+        trial.retain(&mut keys, |name| name % 2 == 0);
+        assert_eq!(
+            (trial.len(), trial.recent.weight + trial.main.weight),
+            (10, 100)
+        );
+        keys.retain(|name| name % 2 == 0);
+        let number = keys.number(2, 10).unwrap();
+        assert_eq!(keys.name(number), 2);
     }
 }

@@ -6,9 +6,9 @@ use aqe_memory::policy::{Fate, Policy, Queue, Sample, Samples, Usage, hit};
 
 use super::Cache;
 
-/// Each entry counts as so many bytes. The policy occupies memory of its own in proportion to the capacity, of which entries of one
-/// byte would leave it none.
-const WEIGHT: u64 = 1_000;
+/// Each entry counts as so many bytes, as much as the JSON result of a test has. The policy's own memory follows the
+/// capacity in bytes, of which entries of one byte would leave it none.
+const WEIGHT: u64 = 2_048;
 
 struct Segment {
     /// Segments are numbered as they are begun.
