@@ -8,6 +8,9 @@ mod disk;
 mod error;
 mod folder;
 mod index;
+// Not part of the interface: public for the comparison of hit ratios, which drives the policy without a store around it.
+#[doc(hidden)]
+pub mod policy;
 mod seal;
 mod segment;
 mod shared;

@@ -1,13 +1,16 @@
 //! The command line of `compare`.
 
+use std::path::PathBuf;
+
 use xtask::{Failure, Result};
 
+use crate::memory::hits;
 use crate::queue;
 use crate::rounds::{Plan, Scale};
 
 /// How to call the program.
 pub const USAGE: &str = "\
-usage: compare AREA [--json] [--rounds N] [--only PATTERN]... [--quick]
+usage: compare AREA [--json] [--rounds N] [--only PATTERN]... [--quick] [--traces FOLDER]
 
 areas:
   queue      operations through queues and worker pools
@@ -15,6 +18,7 @@ areas:
   runner     test suites through test runners, and what one process costs
   launcher   of these only what one process costs, which needs no suite
   verdicts   whether every runner comes to the same verdict on every test
+  hits       which reads find their entry in a cache: counted, so one round is all
 
 options:
   --bars           area queue: print for each ratio that aqe sets itself whether it was met
@@ -22,6 +26,7 @@ options:
   --rounds N       rounds over everything, interleaved (default 5)
   --only PATTERN   only pairings whose WORKLOAD/CONTENDER contains PATTERN; any of several
   --quick          one round of small workloads: shows that it works, measures nothing
+  --traces FOLDER  area hits: read the traces in it too (.lirs and .trc, .arc)
 ";
 
 /// What the person asked for.
@@ -35,6 +40,8 @@ pub struct Request {
     pub plan: Plan,
     /// Which pairings: all when empty.
     pub only: Vec<String>,
+    /// Where traces of reads lie, for the area `hits`.
+    pub traces: Option<PathBuf>,
 }
 
 /// How the result is shown.
@@ -60,6 +67,7 @@ impl Request {
         let mut quick = false;
         let mut rounds = None;
         let mut only = Vec::new();
+        let mut traces = None;
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
@@ -68,6 +76,7 @@ impl Request {
                 "--quick" => quick = true,
                 "--only" => only.push(value(arg, args.next())?.clone()),
                 "--rounds" => rounds = Some(count(arg, value(arg, args.next())?)?),
+                "--traces" => traces = Some(PathBuf::from(value(arg, args.next())?)),
                 flag if flag.starts_with('-') => {
                     return Err(wrong(&format!("unknown option `{flag}`")));
                 }
@@ -77,6 +86,12 @@ impl Request {
         let [area] = areas.as_slice() else {
             return Err(wrong("name one area"));
         };
+        if area == hits::AREA && rounds.is_some() {
+            return Err(wrong("the area `hits` counts, and so it has no rounds"));
+        }
+        if area != hits::AREA && traces.is_some() {
+            return Err(wrong(&format!("the area `{area}` reads no traces")));
+        }
         let view = match views.as_slice() {
             [] => View::Tables,
             [View::Bars] if area != queue::AREA => {
@@ -98,6 +113,7 @@ impl Request {
                 scale,
             },
             only,
+            traces,
         })
     }
 
@@ -168,6 +184,9 @@ mod tests {
             "queue --fast",
             "queue --json --bars",
             "runner --bars",
+            "hits --rounds 3",
+            "hits --traces",
+            "queue --traces folder",
         ] {
             let failure = parse(line).unwrap_err().to_string();
             assert!(failure.contains("usage: compare"), "{line}: {failure}");

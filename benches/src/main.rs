@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use aqe_benches::cli::{self, Request, View};
+use aqe_benches::memory::hits;
 use aqe_benches::rounds::{self, SAMPLE, Scale};
 use aqe_benches::{batch, measure, queue, report, runner, verdicts};
 use xtask::Result;
@@ -38,6 +39,7 @@ fn compare(request: &Request) -> Result<()> {
         runner::AREA => runner::compare(request)?,
         runner::LAUNCHER => runner::compare_launcher(request)?,
         verdicts::AREA => verdicts::compare(request)?,
+        hits::AREA => hits::compare(request)?,
         other => return Err(cli::wrong(&format!("there is no area `{other}`"))),
     };
     if rows.is_empty() {
@@ -46,6 +48,7 @@ fn compare(request: &Request) -> Result<()> {
         ));
     }
     let text = match request.view {
+        View::Tables if request.area == hits::AREA => hits::to_text(&rows),
         View::Tables => report::to_text(&rows),
         View::Json => report::to_json(&rows),
         View::Bars => queue::bars::to_text(&rows),
