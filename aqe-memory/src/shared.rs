@@ -8,6 +8,7 @@ use crate::disk::file::HEADER;
 use crate::disk::files::Files;
 use crate::disk::{OnDisk, file};
 use crate::index::{Index, Place, Slot};
+use crate::policy::Samples;
 use crate::seal::Vault;
 use crate::segment::packed::{self, Packed};
 use crate::segment::raw::{Record, VERSION_BITS};
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) resident: Arc<Resident>,
     pub(crate) counts: Counts,
+    /// What the policy learns from.
+    pub(crate) samples: Samples,
     /// The files of a store in a folder.
     pub(crate) files: Option<Arc<Files>>,
     /// The keys of a store that seals its records.

@@ -14,6 +14,7 @@ use crate::disk::superblock::{MOST_NAME, random};
 use crate::error::{CompareError, NamespaceError, PutError};
 use crate::folder::Folder;
 use crate::index::{Index, KeyHash, Slot};
+use crate::policy::{self, Sample, Samples};
 use crate::seal::Vault;
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::raw::{self, Content};
@@ -21,7 +22,7 @@ use crate::segment::{Directory, Kind, Lifetime, Resident};
 use crate::shared::{Shared, View, kept_of, with_scratch};
 use crate::stats::{Cause, Counts, StoreStats};
 use crate::sweeper::{Alarm, Sweeper};
-use crate::tiers::{Tier, Tiers};
+use crate::tiers::Tiers;
 use crate::value::Value;
 
 /// A store of entries that expire. Clones share it; it ends with the last one.
@@ -134,6 +135,7 @@ impl Store {
                 directory: Directory::new(),
                 resident: Arc::new(Resident::default()),
                 counts: Counts::default(),
+                samples: Samples::default(),
                 files: folder.as_ref().map(Folder::files),
                 vault,
             },
@@ -378,7 +380,10 @@ impl Core {
                 if record.lifetime().deadline(segment.epoch) <= now {
                     return None;
                 }
-                found.touch(slot.frequency().saturating_add(1));
+                found.touch(policy::hit(slot.frequency()));
+                if self.shared.samples.wants(hash.whole) {
+                    self.note(hash, record.size().into(), true);
+                }
                 let version = Version(record.version());
                 let value = match record.pin() {
                     Some(pinned) => Value::pinned(pinned),
@@ -388,7 +393,7 @@ impl Core {
             }
             Kind::Packed | Kind::Cold => {
                 let frequency = slot.frequency();
-                found.touch(frequency.saturating_add(1));
+                found.touch(policy::hit(frequency));
                 with_scratch(|record| {
                     self.shared.fetch(segment, place.offset, record)?;
                     let epoch = segment.epoch;
@@ -405,6 +410,22 @@ impl Core {
                     Some((Value::owned(value), Version(kept_of(record.version))))
                 })
             }
+        }
+    }
+
+    /// Notes a read of an uncompressed entry, or that there is a new one, for the policy.
+    #[cold]
+    fn note(&self, hash: KeyHash, weight: u64, hit: bool) {
+        let sample = Sample {
+            hash: hash.whole,
+            weight,
+            hit,
+        };
+        // Whoever has the lock may be waiting for the shard that is locked here, so that it is not waited for.
+        if self.shared.samples.note(sample)
+            && let Some(mut tiers) = self.tiers.try_lock()
+        {
+            tiers.learn(&self.shared);
         }
     }
 
@@ -425,7 +446,7 @@ impl Core {
         let Some(mut tiers) = self.tiers.try_lock() else {
             return;
         };
-        let Ok(reserved) = tiers.place(&self.shared, Tier::Main, size, deadline, now) else {
+        let Ok(reserved) = tiers.place(&self.shared, hash, size, deadline, now) else {
             return;
         };
         drop(tiers);
@@ -439,7 +460,10 @@ impl Core {
         };
         // SAFETY: the place was reserved for a record of this size, just now.
         unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
-        let moved = Slot::new(hash.tag, reserved.place, 1);
+        if self.shared.samples.wants(hash.whole) {
+            self.note(hash, size, false);
+        }
+        let moved = Slot::new(hash.tag, reserved.place, 0);
         let mut shard = self.shared.index.write(hash);
         match (
             shard.replace(hash, |other| other.place() == was, moved),
@@ -476,7 +500,7 @@ impl Core {
         let reserved = self
             .tiers
             .lock()
-            .place(&self.shared, Tier::Recent, size, deadline, now);
+            .place(&self.shared, hash, size, deadline, now);
         let reserved = reserved.map_err(PutError::from)?;
         // Relaxed: a number that nobody else gets, no more.
         let version = kept_of(self.versions.fetch_add(1, Ordering::Relaxed));
@@ -501,9 +525,13 @@ impl Core {
         match put {
             Ok(()) => {
                 let replaced = self.shared.index.publish(&mut shard, slot, is_entry);
-                if let Some(replaced) = replaced {
-                    self.shared.bury(replaced.place());
-                    self.shared.counts.removed(Cause::Replaced);
+                match replaced {
+                    Some(replaced) => {
+                        self.shared.bury(replaced.place());
+                        self.shared.counts.removed(Cause::Replaced);
+                    }
+                    None if self.shared.samples.wants(hash.whole) => self.note(hash, size, false),
+                    None => {}
                 }
             }
             Err(_) => self.shared.bury(reserved.place),

@@ -38,6 +38,8 @@ pub(crate) enum Kind {
 pub(crate) struct Segment {
     pub(crate) kind: Kind,
     pub(crate) number: u32,
+    /// Which one it is of all that were made to be filled. Nothing of one that was found on disk.
+    pub(crate) born: u64,
     /// The records' deadlines count from here.
     pub(crate) epoch: Millis,
     /// No record that has its place here for its deadline's sake has a later one.
@@ -92,7 +94,7 @@ impl Segment {
     /// A segment of `capacity` bytes, of which none is resident yet.
     pub(crate) fn new(
         kind: Kind,
-        number: u32,
+        (number, born): (u32, u64),
         capacity: u32,
         (epoch, end): (Millis, Millis),
         on_disk: Option<OnDisk>,
@@ -107,6 +109,7 @@ impl Segment {
         Ok(Box::new(Self {
             kind,
             number,
+            born,
             epoch,
             end,
             on_disk,
@@ -138,6 +141,7 @@ impl Segment {
         Box::new(Self {
             kind: Kind::Cold,
             number,
+            born: 0,
             epoch,
             end,
             on_disk: Some(on_disk),
@@ -354,7 +358,8 @@ mod tests {
     #[test]
     fn resident_bytes_are_those_of_pages_that_were_written() {
         let resident = Arc::new(Resident::default());
-        let segment = Segment::new(Kind::Raw, 0, 1 << 16, (0, 9), None, None, &resident).unwrap();
+        let segment =
+            Segment::new(Kind::Raw, (0, 1), 1 << 16, (0, 9), None, None, &resident).unwrap();
         assert_eq!(resident.bytes(), 0);
         assert_eq!(segment.reserve(20, 5), Some(0));
         assert_eq!(segment.reserve(4096, 3), Some(20));

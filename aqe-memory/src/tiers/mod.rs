@@ -1,10 +1,9 @@
 //! Where entries go: which segment takes a new one, and which segment gives way.
 //!
-//! Three queues of segments. New entries enter `Recent`. When memory is short, the oldest segment of a queue is looked
-//! through, entry by entry: what was read of late goes to `Main`, the rest is compressed into `Packed`, or dropped where
-//! there is no room for that. This is S3-FIFO (Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you need for cache
-//! eviction", SOSP 2023) with segments in place of entries. Whoever puts something looks through about twice as many bytes,
-//! so that no put has to wait for a whole segment.
+//! Three queues of segments. New entries enter `Recent` or `Main`. When memory is short, the oldest segment of one of them is
+//! looked through, entry by entry: the [policy](crate::policy) says what stays uncompressed, and is copied to the end of a queue; the
+//! rest is compressed into `Packed`, or dropped where there is no room for that. Whoever puts something looks through
+//! about twice as many bytes, so that no put has to wait for a whole segment.
 //!
 //! **Invariant:** all of this happens under one lock, in which the locks of shards nest and not the other way round. A
 //! segment that was taken out of its queue belongs to whoever took it.
@@ -23,7 +22,8 @@ pub(crate) use self::queue::Victim;
 use crate::clock::Millis;
 use crate::config::Sizes;
 use crate::disk::{Disk, DiskError, OnDisk};
-use crate::index::{MOST_SEGMENTS, Place};
+use crate::index::{KeyHash, MOST_SEGMENTS, Place, Slot};
+use crate::policy::{self, Fate, Policy, Usage};
 use crate::seal::Sealer;
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::raw::{Content, Record};
@@ -49,6 +49,10 @@ pub(crate) struct Tiers {
     recent: Queue,
     main: Queue,
     packed: Queue,
+    /// Which of the uncompressed entries stay.
+    policy: Policy,
+    /// How many segments there were.
+    born: u64,
     /// Segments of which only the file is there.
     cold: Queue,
     /// The segment whose entries are being moved because most of it is dead.
@@ -84,6 +88,8 @@ impl Tiers {
         Self {
             sizes,
             disk,
+            policy: Policy::new(sizes.cache),
+            born: 0,
             cold: Queue::default(),
             compaction: None,
             sealed: 0,
@@ -96,17 +102,23 @@ impl Tiers {
         }
     }
 
-    /// Finds a place for a record of `size` bytes, and makes room before.
+    /// Finds a place for the uncompressed record of a key, and makes room before.
     pub(crate) fn place<'a>(
         &mut self,
         shared: &'a Shared,
-        tier: Tier,
+        hash: KeyHash,
         size: u64,
         deadline: Millis,
         now: Millis,
     ) -> Result<Reserved<'a>, NoPlace> {
         self.make_room(shared, size, now);
+        let tier = tier_of(self.policy.enter(hash.whole));
         self.reserve(shared, tier, size, deadline, now)
+    }
+
+    /// Learns from the reads that were noted.
+    pub(crate) fn learn(&mut self, shared: &Shared) {
+        self.policy.learn(&shared.samples);
     }
 
     /// Takes out the segments whose entries are all over. The caller [clears](Shared::clear) them, without the lock.
@@ -159,7 +171,9 @@ impl Tiers {
     fn limits(&self, shared: &Shared) -> (u64, u64) {
         // What belongs to no queue: segments that values still read from, and those that are being cleared.
         let (raw, packed) = self.bytes();
-        let elsewhere = shared.resident.bytes().saturating_sub(raw + packed) + shared.index.bytes();
+        let elsewhere = shared.resident.bytes().saturating_sub(raw + packed)
+            + shared.index.bytes()
+            + (self.policy.memory() + shared.samples.memory()) as u64;
         let left = self.sizes.total.saturating_sub(elsewhere);
         // What is written to disk is in memory first: there has to be some room for that.
         let kept = match self.disk {
@@ -244,9 +258,11 @@ impl Tiers {
             _ => self.open_file(shared, times)?,
         };
         let number = self.numbers.take().ok_or(NoPlace::OutOfMemory)?;
+        self.born += 1;
+        let name = (number, self.born);
         let made = Segment::new(
             kind,
-            number,
+            name,
             capacity,
             times,
             on_disk,
@@ -314,19 +330,27 @@ impl Tiers {
         }
     }
 
-    /// The share of the uncompressed tier that `Recent` may have before it gives way first.
-    fn raw_victims(&self) -> Tier {
-        let raw = self.bytes().0;
-        match self.recent.bytes * 10 > raw || self.main.bytes == 0 {
-            true => Tier::Recent,
-            false => Tier::Main,
-        }
-    }
-
     /// Looks through about `bytes` bytes of the oldest uncompressed entries. Says whether there were any.
     fn retire_raw(&mut self, shared: &Shared, bytes: u64, now: Millis) -> bool {
-        let tier = self.raw_victims();
-        self.retire(shared, tier, bytes, now)
+        let (limit, _) = self.limits(shared);
+        self.policy.resize(limit);
+        self.policy.learn(&shared.samples);
+        let born = |queue: &Queue| {
+            let oldest = queue.numbers().next();
+            // SAFETY: a segment that is in a queue is not removed.
+            oldest.map(|number| unsafe { shared.directory.get(number) }.born)
+        };
+        let victim = self.policy.victim(Usage {
+            recent: self.recent.bytes,
+            main: self.main.bytes,
+            recent_is_older: born(&self.recent) <= born(&self.main),
+        });
+        let (first, second) = match victim {
+            policy::Queue::Recent => (Tier::Recent, Tier::Main),
+            policy::Queue::Main => (Tier::Main, Tier::Recent),
+        };
+        // The other one, should a record be on its way to its place in every segment of the first.
+        self.retire(shared, first, bytes, now) || self.retire(shared, second, bytes, now)
     }
 
     fn retire_packed(&mut self, shared: &Shared, bytes: u64, now: Millis) -> bool {
@@ -414,13 +438,9 @@ impl Tiers {
             false => Cause::Evicted,
         };
         let (namespace, key) = (record.namespace(), record.key());
-        let kept = match (cause, from, slot.frequency()) {
-            (Cause::Expired, ..) => None,
-            (_, Tier::Main, frequency @ 1..) => {
-                self.keep(shared, segment, record, frequency - 1, now)
-            }
-            (_, Tier::Recent, 1..) => self.keep(shared, segment, record, 0, now),
-            _ => None,
+        let kept = match cause {
+            Cause::Expired => None,
+            _ => self.keep(shared, (from, segment, record), slot, now),
         };
         if cause == Cause::Evicted && kept.is_none() && shared.fall_back(namespace, key, place) {
             return;
@@ -439,18 +459,28 @@ impl Tiers {
         }
     }
 
-    /// Copies an entry to `Main`.
+    /// Copies an entry to where the policy wants it to stay, if anywhere.
     fn keep<'a>(
         &mut self,
         shared: &'a Shared,
-        segment: &Segment,
-        record: Record<'_>,
-        frequency: u8,
+        (from, segment, record): (Tier, &Segment, Record<'_>),
+        slot: Slot,
         now: Millis,
     ) -> Option<(Reserved<'a>, u8)> {
-        let deadline = record.lifetime().deadline(segment.epoch);
         let size = u64::from(record.size());
-        let reserved = self.reserve(shared, Tier::Main, size, deadline, now).ok()?;
+        let hash = shared.index.hash(record.namespace(), record.key()).whole;
+        let from = match from {
+            Tier::Main => policy::Queue::Main,
+            Tier::Recent | Tier::Packed => policy::Queue::Recent,
+        };
+        let Fate::Keep { queue, frequency } =
+            self.policy.retire(from, hash, slot.frequency(), size)
+        else {
+            return None;
+        };
+        let deadline = record.lifetime().deadline(segment.epoch);
+        let reserved = self.reserve(shared, tier_of(queue), size, deadline, now);
+        let reserved = reserved.ok()?;
         let content = Content {
             namespace: record.namespace(),
             key: record.key(),
@@ -460,7 +490,9 @@ impl Tiers {
             backing: record.backing(),
         };
         // SAFETY: the place was reserved for a record of this size, just now.
-        unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
+        unsafe {
+            reserved.segment.write_raw(reserved.place.offset, &content);
+        }
         Some((reserved, frequency))
     }
 
@@ -579,6 +611,13 @@ impl Tiers {
             }
             None => shared.drop_slot(record.namespace, record.key, place, cause),
         }
+    }
+}
+
+fn tier_of(queue: policy::Queue) -> Tier {
+    match queue {
+        policy::Queue::Recent => Tier::Recent,
+        policy::Queue::Main => Tier::Main,
     }
 }
 
