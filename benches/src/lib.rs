@@ -6,6 +6,7 @@
 //! two runs.
 //!
 //! - [`batch`]: many items in chunks, on threads and as tasks, and what a durable checkpoint costs.
+//! - [`memory`]: values of a store of test results; the area `codec` makes them small.
 //! - [`queue`]: operations through queues and worker pools.
 //! - [`runner`]: test suites through test runners, and what one process costs.
 //! - [`verdicts`]: whether all runners come to the same verdicts; no speed.
@@ -17,6 +18,7 @@
 pub mod batch;
 pub mod cli;
 pub mod measure;
+pub mod memory;
 pub mod queue;
 pub mod report;
 pub mod rounds;

@@ -190,6 +190,16 @@ mod tests {
     }
 
     #[test]
+    fn errors_say_what_to_do() {
+        assert!(
+            DecodeError::WithoutZstd
+                .to_string()
+                .contains("feature `zstd`")
+        );
+        assert!(ValueTooLong { length: 1 }.to_string().contains("split it"));
+    }
+
+    #[test]
     fn headers_that_cannot_be_are_refused_before_anything_is_allocated() {
         let most = MAX_VALUE_BYTES as u32;
         for (codec, raw_len, stored_len) in [

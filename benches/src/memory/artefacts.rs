@@ -64,40 +64,143 @@ const LOG_BYTES: usize = 64 << 10;
 const SOURCE_BYTES: usize = 2 << 10;
 
 const MODULES: &[&str] = &[
-    "checkout", "payments", "inventory", "search", "accounts", "sessions", "catalog", "shipping", "billing", "audit",
-    "gateway", "notifications", "reports", "webhooks", "pricing", "import", "scheduler", "permissions",
+    "checkout",
+    "payments",
+    "inventory",
+    "search",
+    "accounts",
+    "sessions",
+    "catalog",
+    "shipping",
+    "billing",
+    "audit",
+    "gateway",
+    "notifications",
+    "reports",
+    "webhooks",
+    "pricing",
+    "import",
+    "scheduler",
+    "permissions",
 ];
 const SUBJECTS: &[&str] = &[
-    "order", "invoice", "basket", "customer", "refund", "token", "parcel", "coupon", "ledger entry", "subscription",
-    "address", "price list", "stock level", "role", "upload", "export", "cursor", "rate limit", "webhook", "index",
+    "order",
+    "invoice",
+    "basket",
+    "customer",
+    "refund",
+    "token",
+    "parcel",
+    "coupon",
+    "ledger entry",
+    "subscription",
+    "address",
+    "price list",
+    "stock level",
+    "role",
+    "upload",
+    "export",
+    "cursor",
+    "rate limit",
+    "webhook",
+    "index",
 ];
 const VERBS: &[&str] = &[
-    "rejects", "accepts", "retries", "expires", "keeps", "merges", "splits", "restores", "paginates", "signs",
-    "rounds", "locks", "releases", "validates", "normalises", "deduplicates", "reports", "migrates",
+    "rejects",
+    "accepts",
+    "retries",
+    "expires",
+    "keeps",
+    "merges",
+    "splits",
+    "restores",
+    "paginates",
+    "signs",
+    "rounds",
+    "locks",
+    "releases",
+    "validates",
+    "normalises",
+    "deduplicates",
+    "reports",
+    "migrates",
 ];
 const CONDITIONS: &[&str] = &[
-    "when the connection is lost", "after the deadline", "with an empty body", "for a guest", "under load",
-    "twice in a row", "with a stale token", "in another currency", "without permission", "at midnight in UTC",
-    "while a migration runs", "on the second attempt", "with unicode names", "when the disk is full",
+    "when the connection is lost",
+    "after the deadline",
+    "with an empty body",
+    "for a guest",
+    "under load",
+    "twice in a row",
+    "with a stale token",
+    "in another currency",
+    "without permission",
+    "at midnight in UTC",
+    "while a migration runs",
+    "on the second attempt",
+    "with unicode names",
+    "when the disk is full",
 ];
 const STEPS: &[&str] = &[
-    "start container postgres:16", "apply migrations", "seed fixtures", "sign in", "open page /checkout",
-    "fill in the address form", "submit", "wait for event order.created", "poll /api/v2/status", "assert totals",
-    "compare screenshot", "collect traces", "reset database", "stop container", "verify ledger", "call webhook",
+    "start container postgres:16",
+    "apply migrations",
+    "seed fixtures",
+    "sign in",
+    "open page /checkout",
+    "fill in the address form",
+    "submit",
+    "wait for event order.created",
+    "poll /api/v2/status",
+    "assert totals",
+    "compare screenshot",
+    "collect traces",
+    "reset database",
+    "stop container",
+    "verify ledger",
+    "call webhook",
 ];
 const MESSAGES: &[&str] = &[
-    "assertion `left == right` failed", "timed out waiting for selector", "connection reset by peer",
-    "expected status 200, got 503", "deadline exceeded", "row not found", "duplicate key value violates unique constraint",
-    "screenshot differs", "unexpected event", "channel closed",
+    "assertion `left == right` failed",
+    "timed out waiting for selector",
+    "connection reset by peer",
+    "expected status 200, got 503",
+    "deadline exceeded",
+    "row not found",
+    "duplicate key value violates unique constraint",
+    "screenshot differs",
+    "unexpected event",
+    "channel closed",
 ];
 const FUNCTIONS: &[&str] = &[
-    "handle_request", "poll_next", "commit", "retry_with_backoff", "render_totals", "parse_headers", "load_fixture",
-    "acquire_lock", "flush", "run_case", "wait_for", "decode_frame", "apply_discount", "next_page", "verify_signature",
+    "handle_request",
+    "poll_next",
+    "commit",
+    "retry_with_backoff",
+    "render_totals",
+    "parse_headers",
+    "load_fixture",
+    "acquire_lock",
+    "flush",
+    "run_case",
+    "wait_for",
+    "decode_frame",
+    "apply_discount",
+    "next_page",
+    "verify_signature",
 ];
 const BROWSERS: &[&str] = &["chromium", "firefox", "webkit", "none"];
 const RUNNERS: &[&str] = &["linux-x64-large", "linux-arm64", "macos-14", "windows-2022"];
 const TAGS: &[&str] = &[
-    "slow", "smoke", "regression", "db", "ui", "api", "flaky", "nightly", "contract", "security",
+    "slow",
+    "smoke",
+    "regression",
+    "db",
+    "ui",
+    "api",
+    "flaky",
+    "nightly",
+    "contract",
+    "security",
 ];
 
 fn pick<'a>(rng: &mut Rng, from: &[&'a str]) -> &'a str {
@@ -161,13 +264,21 @@ fn place(rng: &mut Rng) -> String {
 }
 
 fn title(rng: &mut Rng) -> String {
-    format!("{} {} {}", pick(rng, SUBJECTS), pick(rng, VERBS), pick(rng, CONDITIONS))
+    format!(
+        "{} {} {}",
+        pick(rng, SUBJECTS),
+        pick(rng, VERBS),
+        pick(rng, CONDITIONS)
+    )
 }
 
 fn frame(rng: &mut Rng, number: usize) -> String {
     // A function stands in one file at one place, whichever test passes through it.
     let which = skewed(rng, MODULES.len() * FUNCTIONS.len());
-    let (module, function) = (MODULES[which % MODULES.len()], FUNCTIONS[which / MODULES.len()]);
+    let (module, function) = (
+        MODULES[which % MODULES.len()],
+        FUNCTIONS[which / MODULES.len()],
+    );
     let file = FUNCTIONS[(which * 7 + 3) % FUNCTIONS.len()];
     format!(
         "{number:>4}: {module}::{file}::{function} at services/{module}/src/{file}.rs:{}:{}",
@@ -179,7 +290,11 @@ fn frame(rng: &mut Rng, number: usize) -> String {
 fn log_line(rng: &mut Rng, clock: &mut Clock, request: &str) -> String {
     let level = ["INFO ", "INFO ", "INFO ", "DEBUG", "WARN ", "ERROR"][rng.usize(..6)];
     let module = MODULES[skewed(rng, MODULES.len())];
-    let head = format!("{} {level} {module}::{}", clock.after(rng, 400), pick(rng, FUNCTIONS));
+    let head = format!(
+        "{} {level} {module}::{}",
+        clock.after(rng, 400),
+        pick(rng, FUNCTIONS)
+    );
     match rng.u8(..6) {
         0 => format!(
             "{head}: request_id={request} status={} took={:.3}ms",
@@ -193,10 +308,22 @@ fn log_line(rng: &mut Rng, clock: &mut Clock, request: &str) -> String {
             rng.u8(1..4),
             50 << rng.u8(..6)
         ),
-        2 => format!("{head}: GET /api/v2/{module}/{} HTTP/1.1 bytes={}", rng.u32(1000..99_999), rng.u32(100..90_000)),
+        2 => format!(
+            "{head}: GET /api/v2/{module}/{} HTTP/1.1 bytes={}",
+            rng.u32(1000..99_999),
+            rng.u32(100..90_000)
+        ),
         3 => format!("{head}: {} (code {})", pick(rng, MESSAGES), rng.u16(1..60)),
-        4 => format!("{head}: entering with {} of type {}", pick(rng, SUBJECTS), pick(rng, SUBJECTS)),
-        _ => format!("{head}: {} entries, digest {}", rng.u32(..5_000), hash(rng, 16)),
+        4 => format!(
+            "{head}: entering with {} of type {}",
+            pick(rng, SUBJECTS),
+            pick(rng, SUBJECTS)
+        ),
+        _ => format!(
+            "{head}: {} entries, digest {}",
+            rng.u32(..5_000),
+            hash(rng, 16)
+        ),
     }
 }
 
@@ -308,7 +435,10 @@ fn junit(rng: &mut Rng) -> String {
     );
     if rng.u8(..3) == 0 {
         let message = pick(rng, MESSAGES);
-        let _ = writeln!(text, r#"      <failure message="{message}" type="AssertionError"><![CDATA["#);
+        let _ = writeln!(
+            text,
+            r#"      <failure message="{message}" type="AssertionError"><![CDATA["#
+        );
         for number in 0..rng.usize(5..9) {
             let _ = writeln!(text, "{}", frame(rng, number));
         }
@@ -320,7 +450,11 @@ fn junit(rng: &mut Rng) -> String {
     }
     text.push_str("]]></system-out>\n      <properties>\n");
     for name in ["session", "correlation"] {
-        let _ = writeln!(text, r#"        <property name="{name}" value="{}"/>"#, uuid(rng));
+        let _ = writeln!(
+            text,
+            r#"        <property name="{name}" value="{}"/>"#,
+            uuid(rng)
+        );
     }
     text.push_str("      </properties>\n    </testcase>\n");
     text
@@ -344,13 +478,21 @@ fn log(rng: &mut Rng) -> String {
 /// The source text of this workspace in pieces, in an order that the seed chooses.
 fn pieces_of_source(rng: &mut Rng) -> Vec<Vec<u8>> {
     let mut files = Vec::new();
-    list_source(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), 0, &mut files);
+    list_source(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."),
+        0,
+        &mut files,
+    );
     // A folder is listed in whatever order its file system likes.
     files.sort();
     let mut pieces: Vec<Vec<u8>> = files
         .iter()
         .filter_map(|file| fs::read(file).ok())
-        .flat_map(|text| text.chunks_exact(SOURCE_BYTES).map(<[u8]>::to_vec).collect::<Vec<_>>())
+        .flat_map(|text| {
+            text.chunks_exact(SOURCE_BYTES)
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        })
         .collect();
     rng.shuffle(&mut pieces);
     pieces
@@ -384,8 +526,17 @@ mod tests {
     fn a_seed_gives_the_same_values_again_and_another_seed_others() {
         for kind in Kind::ALL {
             let first: Vec<_> = values(kind, 1, 20).collect();
-            assert!(first.iter().eq(values(kind, 1, 20).collect::<Vec<_>>().iter()));
-            assert!(first.iter().ne(values(kind, 2, 20).collect::<Vec<_>>().iter()), "{kind:?}");
+            assert!(
+                first
+                    .iter()
+                    .eq(values(kind, 1, 20).collect::<Vec<_>>().iter())
+            );
+            assert!(
+                first
+                    .iter()
+                    .ne(values(kind, 2, 20).collect::<Vec<_>>().iter()),
+                "{kind:?}"
+            );
         }
     }
 
@@ -395,7 +546,11 @@ mod tests {
             let count = 200;
             let bytes: usize = values(kind, 3, count).map(|value| value.len()).sum();
             let usual = if kind == Kind::Log { 64 << 10 } else { 2 << 10 };
-            assert!((bytes / count).abs_diff(usual) < usual / 4, "{kind:?}: {}", bytes / count);
+            assert!(
+                (bytes / count).abs_diff(usual) < usual / 4,
+                "{kind:?}: {}",
+                bytes / count
+            );
         }
     }
 
