@@ -19,8 +19,8 @@ impl Decoder {
         Self::default()
     }
 
-    /// Decodes `bytes` into a buffer of exactly [`raw_len`](Form::raw_len) bytes, with the dictionary that the form names. Nothing
-    /// is allocated.
+    /// Decodes `bytes` into a buffer of exactly [`raw_len`](Form::raw_len) bytes, with the dictionary that the form
+    /// names. Nothing is allocated.
     ///
     /// That the result is the value which was once encoded is not checked here but by whoever keeps the bytes: damage
     /// that happens to decode looks like a value.

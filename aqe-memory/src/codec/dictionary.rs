@@ -14,8 +14,8 @@ use super::zstd::Prepared;
 
 /// A dictionary: made once, then shared by all threads that encode and decode with it.
 ///
-/// Decoding needs only the bytes. The tables for encoding are built when they are first needed: those of the fast encoder take
-/// less than a millisecond, and the index of the high one some ten.
+/// Decoding needs only the bytes. The tables for encoding are built when they are first needed: those of the fast
+/// encoder take less than a millisecond, and the index of the high one some ten.
 pub struct Dictionary {
     id: NonZeroU32,
     bytes: Box<[u8]>,

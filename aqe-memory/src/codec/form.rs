@@ -66,8 +66,8 @@ pub struct Form {
 }
 
 impl Form {
-    /// Reads a header's fields: the codec's number, the dictionary's (0 for none), and how many bytes the value has decoded and
-    /// as it lies there.
+    /// Reads a header's fields: the codec's number, the dictionary's (0 for none), and how many bytes the value has
+    /// decoded and as it lies there.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! How values become small.
 //!
-//! An [`Encoder`] makes a value small with a [`Method`], usually with a [`Dictionary`] that was [trained](train()) on other values of the same
-//! namespace; a [`Decoder`] makes it a value again. Between the two stand the bytes and a [`Form`], which a
-//! record's header keeps.
+//! An [`Encoder`] makes a value small with a [`Method`], usually with a [`Dictionary`] that was [trained](train()) on
+//! other values of the same namespace; a [`Decoder`] makes it a value again. Between the two stand the bytes and a
+//! [`Form`], which a record's header keeps.
 //!
 //! What always holds:
 //!

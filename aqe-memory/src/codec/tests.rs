@@ -285,7 +285,8 @@ fn blocks_are_those_worked_out_by_hand() {
     let known = dictionary(b"0123456789abcdefghij".to_vec());
     for method in [Method::Lz4Fast, Method::Lz4High] {
         let mut encoder = Encoder::new();
-        // One literal, then its run of 94 bytes: 4 in the token's minimum, 15 in the token, 75 in a byte; five literals.
+        // One literal, then its run of 94 bytes: 4 in the token's minimum, 15 in the token, 75 in a byte; five
+        // literals.
         let run = [&[0x1F, b'a', 1, 0, 75][..], &[0x50], b"aaaaa"].concat();
         assert_eq!(
             round_trip(&mut encoder, &[b'a'; 100], method, None).1,

@@ -1,14 +1,14 @@
 //! Finds what the values of a namespace have in common.
 //!
-//! A dictionary is worth having for strings that many values contain. The algorithm is COVER (Liao, Petri, Moffat and Wirth,
-//! "Effective Construction of Relative Lempel-Ziv Dictionaries", WWW 2016): every short string counts as much as
-//! there are samples that contain it, and from one stretch of the samples after another the segment is taken whose
-//! strings count most together; then they count no more. As in zstd's faster trainer, strings
-//! are told apart by their hashes, so that everything is linear in the samples.
+//! A dictionary is worth having for strings that many values contain. The algorithm is COVER (Liao, Petri, Moffat and
+//! Wirth, "Effective Construction of Relative Lempel-Ziv Dictionaries", WWW 2016): every short string counts as much
+//! as there are samples that contain it, and from one stretch of the samples after another the segment is taken whose
+//! strings count most together; then they count no more. As in zstd's faster trainer, strings are told apart by their
+//! hashes, so that everything is linear in the samples.
 //!
-//! Two things differ from that trainer. A string counts once for each sample, not once for each
-//! occurrence: a second one in the same value is found in the value itself. And there is no search for the best length of segments:
-//! with lengths from 256 to 2,048 bytes the ratios of JSON, XML and logs lay within two percent of one another.
+//! Two things differ from that trainer. A string counts once for each sample, not once for each occurrence: a second
+//! one in the same value is found in the value itself. And there is no search for the best length of segments: with
+//! lengths from 256 to 2,048 bytes the ratios of JSON, XML and logs lay within two percent of one another.
 
 /// How many bytes count as one string: fewer find matches that save nothing, more miss what fields have in common.
 const STRING_BYTES: usize = 6;
@@ -34,8 +34,9 @@ pub const MAX_SAMPLE_BYTES: usize = 16 << 20;
 
 /// Makes a dictionary of at most `size` bytes out of samples, of which no more than [`MAX_SAMPLE_BYTES`] are looked at.
 ///
-/// What is useful to most values stands at the end, where it is in reach of the longest values and for longest. The result is
-/// shorter than `size`, or empty, when the samples have less in common. It depends on nothing but the samples.
+/// What is useful to most values stands at the end, where it is in reach of the longest values and for longest. The
+/// result is shorter than `size`, or empty, when the samples have less in common. It depends on nothing but the
+/// samples.
 ///
 /// It takes about 30 ns for each byte of samples, and 14 MiB more than the samples.
 #[must_use]

@@ -43,8 +43,8 @@ impl Kind {
 
 /// `count` values of a kind, one by one.
 ///
-/// Two seeds give values of the same project and not one value in common (but for [`Kind::Source`], of which there is only
-/// so much: there a seed chooses the order).
+/// Two seeds give values of the same project and not one value in common (but for [`Kind::Source`], of which there is
+/// only so much: there a seed chooses the order).
 pub fn values(kind: Kind, seed: u64, count: usize) -> impl Iterator<Item = Vec<u8>> {
     let mut rng = Rng::with_seed(seed);
     let mut sources = if kind == Kind::Source {

@@ -88,7 +88,8 @@ impl LocalChains {
         link
     }
 
-    /// A longer match than `best` for `input[at..]`, if there is one among the `attempts` nearest candidates, of which the first is
+    /// A longer match than `best` for `input[at..]`, if there is one among the `attempts` nearest candidates, of
+    /// which the first is
     /// `distance` bytes before.
     #[inline]
     pub(super) fn search(

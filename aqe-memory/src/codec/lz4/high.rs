@@ -10,8 +10,8 @@ use super::writer::BlockWriter;
 use super::{LAST_LITERALS, LAST_MATCH_START, MIN_MATCH, SHORTEST};
 use crate::codec::dictionary::Dictionary;
 
-/// Comparisons at one position with earlier ones of the value. What a dictionary has is found exactly, so this counts for
-/// long values: with a log of 64 KB, three times as many make it 3 % shorter and take three times as long.
+/// Comparisons at one position with earlier ones of the value. What a dictionary has is found exactly, so this counts
+/// for long values: with a log of 64 KB, three times as many make it 3 % shorter and take three times as long.
 const ATTEMPTS: usize = 16;
 
 /// Where a match of this length goes on, no better one is looked for in the value.

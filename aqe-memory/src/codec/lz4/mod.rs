@@ -9,7 +9,8 @@
 //! - [`fast`]: greedy, for values on their way in.
 //! - [`high`]: the fewest bytes that the matches found allow, for passes in the background.
 //!
-//! With a dictionary, matches do not run on from its end into the value's beginning, which is so rare that it does not pay.
+//! With a dictionary, matches do not run on from its end into the value's beginning, which is so rare that it does
+//! not pay.
 //!
 //! Both stop as soon as the block cannot be as short as it was asked to be.
 

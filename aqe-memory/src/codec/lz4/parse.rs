@@ -1,10 +1,10 @@
 //! Of all ways to write a stretch as sequences, the shortest.
 //!
-//! A sequence costs a token, its literals, two bytes of distance, and bytes of length where the token has no room. Since a
-//! distance costs the same whatever it is, only the longest match at each position matters. The costs are
+//! A sequence costs a token, its literals, two bytes of distance, and bytes of length where the token has no room.
+//! Since a distance costs the same whatever it is, only the longest match at each position matters. The costs are
 //! found from the end to the beginning, once over all positions (dynamic programming as for Lempel-Ziv with a fixed
-//! code: Storer and Szymanski, "Data Compression via Textual Substitution", 1982), with two shortcuts
-//! that keep it linear:
+//! code: Storer and Szymanski, "Data Compression via Textual Substitution", 1982), with two shortcuts that keep it
+//! linear:
 //!
 //! - A match that is cut short is worth trying only where what follows needs the bytes. What follows is a match as well, and
 //!   one that has lost bytes at its beginning is still a match with the same distance, as long as four are left. So besides the
@@ -149,8 +149,8 @@ fn nearest(ends: &[u32], at: usize, last: usize) -> usize {
     best
 }
 
-/// The best end of literals beyond that window, given that of the position before; and the cost. Which of two is better can
-/// change by one byte in 255, which is not looked for.
+/// The best end of literals beyond that window, given that of the position before; and the cost. Which of two is
+/// better can change by one byte in 255, which is not looked for.
 #[inline(always)]
 fn farther(ends: &[u32], at: usize, last: Option<usize>) -> (u32, usize) {
     let cost = |start: usize| {

@@ -1,11 +1,11 @@
 //! The longest match that a dictionary has, exactly, at every position of a value.
 //!
-//! A chain of candidates finds good matches late: in a dictionary of 64 KiB four bytes of JSON stand at hundreds of places. A
-//! suffix array with ranks and common lengths (Manber and Myers, "Suffix Arrays: A New Method for On-Line String
-//! Searches", 1993) finds the best: among sorted suffixes it is next to where the value's own
-//! text would stand. And what matched at one position leads to the next one's place, as the dictionary's
-//! text goes on as the value's does (matching statistics: Chang and Lawler, "Sublinear Approximate String Matching",
-//! 1994), so that most searches are one step.
+//! A chain of candidates finds good matches late: in a dictionary of 64 KiB four bytes of JSON stand at hundreds of
+//! places. A suffix array with ranks and common lengths (Manber and Myers, "Suffix Arrays: A New Method for On-Line
+//! String Searches", 1993) finds the best: among sorted suffixes it is next to where the value's own text would
+//! stand. And what matched at one position leads to the next one's place, as the dictionary's text goes on as the
+//! value's does (matching statistics: Chang and Lawler, "Sublinear Approximate String Matching", 1994), so that most
+//! searches are one step.
 
 use super::chains::Match;
 use super::{MAX_DISTANCE, MIN_MATCH, common, read_u32};
@@ -113,8 +113,8 @@ impl SuffixIndex {
         None
     }
 
-    /// From a place to the best one: along the sorted suffixes towards where `wanted` would stand, as long as they have as much
-    /// in common with it as the place has.
+    /// From a place to the best one: along the sorted suffixes towards where `wanted` would stand, as long as they
+    /// have as much in common with it as the place has.
     #[inline]
     fn climb(&self, dictionary: &[u8], wanted: &[u8], mut place: Place) -> Place {
         let mut rank = usize::from(self.rank[place.position]);

@@ -268,8 +268,8 @@ impl Contender for CLz4 {
     fn encode(&mut self, value: &[u8], output: &mut [u8]) -> Result<usize> {
         let (from, to) = (value.as_ptr().cast(), output.as_mut_ptr().cast());
         let (given, room) = (length(value.len())?, length(output.len())?);
-        // SAFETY: both streams are of the kind that `level` says, and the pointers are those of slices with these lengths, which
-        // nobody touches during the call.
+        // SAFETY: both streams are of the kind that `level` says, and the pointers are those of slices with these
+        // lengths, which nobody touches during the call.
         let written = unsafe {
             match self.level {
                 None => {

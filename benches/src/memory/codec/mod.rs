@@ -1,9 +1,9 @@
 //! Area `codec`: how small values become, what it costs, and what it costs to have them back.
 //!
-//! Each workload is a kind of value. `-fast` is for values on their way in, `-high` for a pass in the background; both with a
-//! dictionary of 64 KiB that was trained on other values of the kind. `-alone` is without one. The
-//! dictionary of LZ4 contenders is aqe's own, so that encoders are compared and not trainers; zstd has one from its own
-//! trainer, which suits it better.
+//! Each workload is a kind of value. `-fast` is for values on their way in, `-high` for a pass in the background;
+//! both with a dictionary of 64 KiB that was trained on other values of the kind. `-alone` is without one. The
+//! dictionary of LZ4 contenders is aqe's own, so that encoders are compared and not trainers; zstd has one from its
+//! own trainer, which suits it better.
 
 mod contenders;
 
@@ -25,7 +25,7 @@ pub const AREA: &str = "codec";
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Values from which dictionaries are trained, of 2 KB.
-const SAMPLES: usize = 4_000;
+const SAMPLES: u64 = 4_000;
 
 /// Bytes of values that a sample encodes, in one pass.
 const MEASURED_BYTES: u64 = 8 << 20;
@@ -124,18 +124,19 @@ struct Data {
 impl Data {
     fn new(kind: Kind, scale: Scale) -> Self {
         let bytes = scale.of(MEASURED_BYTES) as usize;
+        let samples = scale.of(SAMPLES) as usize;
         match kind {
             Kind::Json | Kind::Junit => Self {
-                samples: values(kind, 1, SAMPLES).collect(),
+                samples: values(kind, 1, samples).collect(),
                 values: values(kind, 2, bytes >> 11).collect(),
             },
             Kind::Log => Self {
-                samples: values(kind, 1, SAMPLES >> 5).collect(),
+                samples: values(kind, 1, samples >> 5).collect(),
                 values: values(kind, 2, (bytes >> 16).max(2)).collect(),
             },
             Kind::Source => {
                 // There is so much source text and no more: what is trained with is not measured.
-                let mut pieces: Vec<Vec<u8>> = values(kind, 1, SAMPLES).collect();
+                let mut pieces: Vec<Vec<u8>> = values(kind, 1, samples).collect();
                 pieces.sort();
                 pieces.dedup();
                 let mut shuffled = fastrand::Rng::with_seed(1);
