@@ -132,3 +132,16 @@ impl LocalChains {
         self.heads.fill(u32::MAX - 60_000);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_the_stream_before_when_positions_begin_anew() {
+        let mut chains = LocalChains::new();
+        chains.almost_overflow();
+        assert_eq!(chains.begin(50), FIRST);
+        assert!(chains.heads.iter().all(|&head| head == 0));
+    }
+}
