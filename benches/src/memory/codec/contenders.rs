@@ -47,9 +47,18 @@ impl Dictionaries {
     }
 }
 
-/// The contender of a name.
-pub(super) fn make(name: &str, dictionaries: &Dictionaries) -> Result<Box<dyn Contender>> {
+/// The contender of a name; what `aqe` is depends on the mode.
+pub(super) fn make(
+    mode: &str,
+    name: &str,
+    dictionaries: &Dictionaries,
+) -> Result<Box<dyn Contender>> {
     let with = || dictionaries.ours();
+    let name = match (mode, name) {
+        ("high", "aqe") => "aqe-high",
+        ("alone", "aqe") => "aqe-alone",
+        _ => name,
+    };
     Ok(match name {
         "aqe" => Box::new(Aqe::new(Method::Lz4Fast, Some(with()))?),
         "aqe-high" => Box::new(Aqe::new(Method::Lz4High, Some(with()))?),

@@ -46,17 +46,12 @@ const MODES: &[Mode] = &[
     },
     Mode {
         name: "high",
-        contenders: &[
-            "aqe-high",
-            "c-lz4hc-9-dict",
-            "c-lz4hc-12-dict",
-            "zstd-9-dict",
-        ],
+        contenders: &["aqe", "c-lz4hc-9-dict", "c-lz4hc-12-dict", "zstd-9-dict"],
     },
     Mode {
         name: "alone",
         contenders: &[
-            "aqe-alone",
+            "aqe",
             "lz4-flex",
             "c-lz4",
             "aqe-high-alone",
@@ -92,7 +87,7 @@ pub fn pairings(request: &Request) -> Vec<Pairing> {
 /// When a name is unknown, or when a value does not come back as it was.
 pub fn sample(workload: &str, contender: &str, scale: Scale) -> Result<Vec<Reading>> {
     let known = workloads().find(|(kind, mode)| workload_name(*kind, mode) == workload);
-    let (kind, _) = known
+    let (kind, mode) = known
         .filter(|(_, mode)| mode.contenders.contains(&contender))
         .ok_or_else(|| {
             Failure::new(format!(
@@ -101,7 +96,7 @@ pub fn sample(workload: &str, contender: &str, scale: Scale) -> Result<Vec<Readi
         })?;
     let data = Data::new(kind, scale);
     let dictionaries = Dictionaries::new(data.samples);
-    let mut contender = make(contender, &dictionaries)?;
+    let mut contender = make(mode.name, contender, &dictionaries)?;
     measure(&mut *contender, &data.values)
 }
 
@@ -131,7 +126,7 @@ impl Data {
                 values: values(kind, 2, bytes >> 11).collect(),
             },
             Kind::Log => Self {
-                samples: values(kind, 1, samples >> 5).collect(),
+                samples: values(kind, 1, (samples >> 5).max(20)).collect(),
                 values: values(kind, 2, (bytes >> 16).max(2)).collect(),
             },
             Kind::Source => {
@@ -205,7 +200,7 @@ mod tests {
             let dictionaries = Dictionaries::new(data.samples);
             let few = &data.values[..data.values.len().min(20)];
             for name in mode.contenders {
-                let readings = make(name, &dictionaries)
+                let readings = make(mode.name, name, &dictionaries)
                     .and_then(|mut contender| measure(&mut *contender, few));
                 let readings =
                     readings.unwrap_or_else(|failure| panic!("{kind:?} {name}: {failure}"));
