@@ -8,9 +8,6 @@ mod disk;
 mod error;
 mod folder;
 mod index;
-// Not part of the interface: public for the comparison of hit ratios, which drives the policy without a store around it.
-#[doc(hidden)]
-pub mod policy;
 mod seal;
 mod segment;
 mod shared;
@@ -20,6 +17,18 @@ mod sweeper;
 mod sync;
 mod tiers;
 mod value;
+
+// Benches and fuzzing drive these two without a store around them.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod codec;
+#[cfg(not(feature = "internals"))]
+mod codec;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod policy;
+#[cfg(not(feature = "internals"))]
+mod policy;
 
 pub use self::clock::ManualClock;
 #[cfg(feature = "encryption")]

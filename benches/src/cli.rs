@@ -15,6 +15,7 @@ usage: compare AREA [--json] [--rounds N] [--only PATTERN]... [--quick] [--trace
 areas:
   queue      operations through queues and worker pools
   batch      many items in chunks, and durable checkpoints
+  codec      values made small and brought back
   runner     test suites through test runners, and what one process costs
   launcher   of these only what one process costs, which needs no suite
   verdicts   whether every runner comes to the same verdict on every test

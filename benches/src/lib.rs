@@ -6,7 +6,7 @@
 //! two runs.
 //!
 //! - [`batch`]: many items in chunks, on threads and as tasks, and what a durable checkpoint costs.
-//! - [`memory`]: which reads of a cache find their entry; no speed.
+//! - [`memory`]: which reads of a cache find their entry, and how small values become.
 //! - [`queue`]: operations through queues and worker pools.
 //! - [`runner`]: test suites through test runners, and what one process costs.
 //! - [`verdicts`]: whether all runners come to the same verdicts; no speed.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use aqe_benches::cli::{self, Request, View};
-use aqe_benches::memory::hits;
+use aqe_benches::memory::{codec, hits};
 use aqe_benches::rounds::{self, SAMPLE, Scale};
 use aqe_benches::{batch, measure, queue, report, runner, verdicts};
 use xtask::Result;
@@ -36,6 +36,7 @@ fn compare(request: &Request) -> Result<()> {
     let rows = match request.area.as_str() {
         queue::AREA => rounds::run(queue::AREA, &queue::pairings(request), request.plan)?,
         batch::AREA => rounds::run(batch::AREA, &batch::pairings(request), request.plan)?,
+        codec::AREA => rounds::run(codec::AREA, &codec::pairings(request), request.plan)?,
         runner::AREA => runner::compare(request)?,
         runner::LAUNCHER => runner::compare_launcher(request)?,
         verdicts::AREA => verdicts::compare(request)?,
@@ -64,6 +65,7 @@ fn sample(area: &str, workload: &str, contender: &str, scale: &str) -> Result<()
     let mut readings = match area {
         queue::AREA => queue::sample(workload, contender, scale)?,
         batch::AREA => batch::sample(workload, contender, scale)?,
+        codec::AREA => codec::sample(workload, contender, scale)?,
         runner::AREA => runner::sample(workload, contender, scale)?,
         other => return Err(cli::wrong(&format!("there is no area `{other}`"))),
     };
