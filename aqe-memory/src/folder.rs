@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, ManualClock, Millis};
+use crate::codec::Dictionary;
 use crate::config::MemoryConfig;
 use crate::disk::error::{DiskError, OpenError};
 use crate::disk::files::Files;
@@ -15,18 +16,18 @@ use crate::disk::recovery::{self, Damage, FoundRecord};
 use crate::disk::snapshot::{self, Known, Snapshot};
 use crate::disk::superblock::Superblock;
 use crate::disk::sync::Syncs;
-use crate::disk::{self, Disk, OnDisk, WriteLock, file};
+use crate::disk::{self, Disk, OnDisk, WriteLock, dictionary, file};
 #[cfg(feature = "encryption")]
 use crate::error::RotateError;
 use crate::error::{CompareError, PutError};
 use crate::index::{Index, KeyHash, Place, Slot};
-use crate::seal::Vault;
+use crate::seal::{Vault, What};
 use crate::segment::packed::{Form, Packed};
 use crate::segment::{Lifetime, Segment};
 use crate::shared::{Shared, View, kept_of, with_scratch};
 use crate::stats::Cause;
 use crate::store::{Core, Expected, Namespace, Store, Upkeep, Version};
-use crate::tiers::{NoPlace, Step, compress};
+use crate::tiers::{NoPlace, Step};
 
 /// What a store knows of its folder.
 #[derive(Debug)]
@@ -64,6 +65,17 @@ impl Folder {
         self.change(|superblock| {
             superblock.names.insert(name.to_owned(), number);
         })
+    }
+
+    /// Writes a dictionary that records need, sealed with the newest key.
+    pub(crate) fn keep_dictionary(
+        &self,
+        namespace: u16,
+        dictionary: &Dictionary,
+        vault: Option<&Vault>,
+    ) -> Result<(), DiskError> {
+        let store = self.superblock.lock().id;
+        dictionary::save(&self.path, store, (namespace, dictionary), vault)
     }
 
     /// Changes what the folder says of itself.
@@ -232,10 +244,18 @@ fn recover(
         .flat_map(|snapshot| (0..).zip(&snapshot.files))
         .map(|(at, known)| (known.file, (at, known)))
         .collect();
+    let mut damage = Vec::new();
+    for made in dictionary::load_all(
+        &files.folder,
+        superblock.id,
+        shared.vault.as_ref(),
+        &mut damage,
+    )? {
+        shared.dictionaries.install(made);
+    }
     // By their place in the snapshot, the segments of files that are there, and how far the snapshot knows them.
     let mut segments = vec![None; known.len()];
     let mut candidates = Vec::new();
-    let mut damage = Vec::new();
     let (mut bytes, mut next_file) = (0, 0);
     for number in recovery::numbers(&files.folder)? {
         next_file = number + 1;
@@ -253,7 +273,13 @@ fn recover(
                 None => continue,
             },
         };
-        let opener = key.and_then(|key| shared.vault.as_ref()?.opener(number, &key).ok());
+        let opener = key.and_then(|key| {
+            shared
+                .vault
+                .as_ref()?
+                .opener(What::Segment, number, &key)
+                .ok()
+        });
         if key.is_some() && opener.is_none() {
             damage.push(Damage {
                 path: file::path(&files.folder, number),
@@ -424,46 +450,45 @@ impl Core {
         (deadline, now): (Millis, Millis),
         expected: Expected,
     ) -> Result<Version, CompareError> {
-        with_scratch(|block| {
-            let form = compress(value, block);
-            let stored = match form {
-                Form::Lz4(_) => block,
-                _ => value,
-            };
-            let packed = Packed {
-                namespace,
-                key,
-                // Both are set when the record has its place.
-                lifetime: Lifetime::until(deadline, now),
-                version: 0,
-                form,
-                stored,
-            };
-            with_scratch(|record| {
+        with_scratch(|record| {
+            let is_due = self.shared.encode(namespace, value, |form, stored| {
+                let packed = Packed {
+                    namespace,
+                    key,
+                    // Both are set when the record has its place.
+                    lifetime: Lifetime::until(deadline, now),
+                    version: 0,
+                    form,
+                    stored,
+                };
                 packed.write(record);
-                let hash = self.shared.index.hash(namespace, key);
-                let mut put = || self.log_entry(hash, &packed, record, (deadline, now), expected);
-                match put() {
-                    Err(CompareError::Put(PutError::DiskFull)) => {
-                        self.compact(&self.upkeep.lock(), now);
-                        put()
-                    }
-                    put => put,
+            });
+            if is_due {
+                self.alarm.set(now);
+            }
+            let hash = self.shared.index.hash(namespace, key);
+            let name = (namespace, key);
+            let mut put = || self.log_entry(hash, name, record, (deadline, now), expected);
+            match put() {
+                Err(CompareError::Put(PutError::DiskFull)) => {
+                    self.compact(&self.upkeep.lock(), now);
+                    put()
                 }
-            })
+                put => put,
+            }
         })
     }
 
     fn log_entry(
         &self,
         hash: KeyHash,
-        packed: &Packed<'_>,
+        (namespace, key): (u16, &[u8]),
         record: &mut Vec<u8>,
         (deadline, now): (Millis, Millis),
         expected: Expected,
     ) -> Result<Version, CompareError> {
         let mut tiers = self.tiers.lock();
-        let current = self.current(hash, packed.namespace, packed.key, now);
+        let current = self.current(hash, namespace, key, now);
         expected.check(|| current.as_ref()?.version)?;
         let stays = current.as_ref().map_or(0, |current| current.stays);
         // Relaxed: written under the lock only.
@@ -547,7 +572,17 @@ impl Core {
         let (Some(vault), Some(keys)) = (&self.shared.vault, &self.config.keys) else {
             return;
         };
-        if self.folder.is_some() && vault.has_older() {
+        if let Some(folder) = &self.folder
+            && vault.has_older()
+        {
+            for (namespace, dictionary) in self.shared.dictionaries.all() {
+                if folder
+                    .keep_dictionary(namespace, &dictionary, Some(vault))
+                    .is_err()
+                {
+                    return;
+                }
+            }
             // The lock keeps out whoever makes a segment. What fails is tried again with the next sweep.
             let tiers = self.tiers.lock();
             let used = tiers.openers(&self.shared);

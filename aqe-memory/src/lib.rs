@@ -4,6 +4,7 @@ mod clock;
 mod config;
 #[cfg(feature = "encryption")]
 pub mod crypt;
+mod dictionaries;
 mod disk;
 mod error;
 mod folder;
@@ -23,17 +24,25 @@ mod value;
 #[doc(hidden)]
 pub mod codec;
 #[cfg(not(feature = "internals"))]
+#[expect(
+    unreachable_pub,
+    reason = "benches and fuzzing reach it with the feature `internals`"
+)]
 mod codec;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod policy;
 #[cfg(not(feature = "internals"))]
+#[expect(
+    unreachable_pub,
+    reason = "benches and fuzzing reach it with the feature `internals`"
+)]
 mod policy;
 
 pub use self::clock::ManualClock;
 #[cfg(feature = "encryption")]
 pub use self::config::Keys;
-pub use self::config::{ConfigError, MemoryConfig};
+pub use self::config::{Compression, ConfigError, MemoryConfig};
 pub use self::disk::error::{DiskError, OpenError};
 pub use self::disk::recovery::Damage;
 #[cfg(feature = "encryption")]

@@ -12,6 +12,15 @@ pub(crate) const TAG: usize = 16;
 /// What the header of a sealed file says of its key.
 pub(crate) const KEY_REF: usize = 36;
 
+/// What a file is, which its key is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Records.
+    Segment,
+    /// A dictionary.
+    Dictionary,
+}
+
 #[cfg(feature = "encryption")]
 mod with_keys {
     use std::io;
@@ -19,7 +28,7 @@ mod with_keys {
 
     use parking_lot::{Mutex, RwLock};
 
-    use super::{KEY_REF, TAG};
+    use super::{KEY_REF, TAG, What};
     use crate::crypt::{
         Generation, KeyProvider, KeyRef, KeyRing, KeyRingError, Purpose, SegmentKey, SegmentSealer,
         StoreId, TAG_LEN,
@@ -115,17 +124,31 @@ mod with_keys {
         }
 
         /// What seals the records of a segment that nobody has written to.
-        pub(crate) fn sealer(&self, number: u64) -> io::Result<Sealer> {
-            let sealer = self.ring.read().sealer(Purpose::Segment, number);
+        pub(crate) fn sealer(&self, what: What, number: u64) -> io::Result<Sealer> {
+            let sealer = self.ring.read().sealer(what.purpose(), number);
             let sealer = sealer.map_err(io::Error::other)?;
             Ok(Sealer(Mutex::new(sealer)))
         }
 
         /// What opens the records of a segment whose header says this of its key.
-        pub(crate) fn opener(&self, number: u64, key: &[u8; KEY_REF]) -> io::Result<Opener> {
+        pub(crate) fn opener(
+            &self,
+            what: What,
+            number: u64,
+            key: &[u8; KEY_REF],
+        ) -> io::Result<Opener> {
             let key = KeyRef::from_bytes(key).ok_or(io::ErrorKind::InvalidData)?;
-            let key = self.ring.read().opener(Purpose::Segment, number, key);
+            let key = self.ring.read().opener(what.purpose(), number, key);
             Ok(Opener(Arc::new(key.map_err(io::Error::other)?)))
+        }
+    }
+
+    impl What {
+        fn purpose(self) -> Purpose {
+            match self {
+                Self::Segment => Purpose::Segment,
+                Self::Dictionary => Purpose::Dictionary,
+            }
         }
     }
 
@@ -183,7 +206,7 @@ mod with_keys {
 mod without_keys {
     use std::io;
 
-    use super::{KEY_REF, TAG};
+    use super::{KEY_REF, TAG, What};
 
     /// A store's keys. There are none.
     #[derive(Debug)]
@@ -194,11 +217,11 @@ mod without_keys {
             match *self {}
         }
 
-        pub(crate) fn sealer(&self, _: u64) -> io::Result<Sealer> {
+        pub(crate) fn sealer(&self, _: What, _: u64) -> io::Result<Sealer> {
             match *self {}
         }
 
-        pub(crate) fn opener(&self, _: u64, _: &[u8; KEY_REF]) -> io::Result<Opener> {
+        pub(crate) fn opener(&self, _: What, _: u64, _: &[u8; KEY_REF]) -> io::Result<Opener> {
             match *self {}
         }
     }

@@ -4,13 +4,15 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::clock::Millis;
+use crate::codec::{Codec, Decoder, Encoder, Method};
+use crate::dictionaries::{Dictionaries, MOST_VALUE};
 use crate::disk::file::HEADER;
 use crate::disk::files::Files;
 use crate::disk::{OnDisk, file};
 use crate::index::{Index, Place, Slot};
 use crate::policy::Samples;
 use crate::seal::Vault;
-use crate::segment::packed::{self, Packed};
+use crate::segment::packed::{self, Form, Packed};
 use crate::segment::raw::{Record, VERSION_BITS};
 use crate::segment::{Directory, Kind, Resident, Segment};
 use crate::stats::{Cause, Counts};
@@ -23,6 +25,9 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) resident: Arc<Resident>,
     pub(crate) counts: Counts,
+    pub(crate) dictionaries: Dictionaries,
+    /// How values are made small.
+    pub(crate) method: Method,
     /// What the policy learns from.
     pub(crate) samples: Samples,
     /// The files of a store in a folder.
@@ -383,6 +388,61 @@ impl Shared {
         let segment = unsafe { self.directory.get(place.segment) };
         // SAFETY: as above; the record was written before its slot was there.
         (segment.kind == Kind::Raw).then(|| unsafe { segment.raw(place.offset) })
+    }
+}
+
+thread_local! {
+    static CODER: RefCell<(Encoder, Decoder)> = RefCell::new((Encoder::new(), Decoder::new()));
+}
+
+impl Shared {
+    /// Makes a value small. Says whether there is something to learn from the values of its namespace.
+    pub(crate) fn encode(
+        &self,
+        namespace: u16,
+        value: &[u8],
+        use_it: impl FnOnce(Form, &[u8]),
+    ) -> bool {
+        if self.method == Method::Store {
+            use_it(Form::Plain, value);
+            return false;
+        }
+        let dictionary = match value.len() > MOST_VALUE {
+            true => None,
+            false => self.dictionaries.newest(namespace),
+        };
+        let stored = CODER.with_borrow_mut(|(encoder, _)| {
+            match encoder.encode(value, self.method, dictionary.as_deref()) {
+                Ok(encoded) if encoded.form.codec() != Codec::Stored => {
+                    use_it(Form::Encoded(encoded.form), encoded.bytes);
+                    encoded.bytes.len()
+                }
+                // Longer than the codec takes, or not worth it.
+                _ => {
+                    use_it(Form::Plain, value);
+                    value.len()
+                }
+            }
+        });
+        self.dictionaries.observe(namespace, value, stored)
+    }
+
+    /// The value of a compressed record.
+    pub(crate) fn decode(&self, record: &Packed<'_>) -> Option<Box<[u8]>> {
+        let form = match record.form {
+            Form::Plain => return Some(record.stored.into()),
+            Form::Gone => return None,
+            Form::Encoded(form) => form,
+        };
+        let dictionary = match form.dictionary() {
+            0 => None,
+            id => Some(self.dictionaries.get(id)?),
+        };
+        let mut value = vec![0; form.raw_len()].into_boxed_slice();
+        let decoded = CODER.with_borrow_mut(|(_, decoder)| {
+            decoder.decode(form, record.stored, dictionary.as_deref(), &mut value)
+        });
+        decoded.ok().map(|()| value)
     }
 }
 

@@ -10,13 +10,14 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, ManualClock, Millis, to_millis};
 use crate::config::{ConfigError, MemoryConfig};
+use crate::dictionaries::Dictionaries;
 use crate::disk::superblock::{MOST_NAME, random};
 use crate::error::{CompareError, NamespaceError, PutError};
 use crate::folder::Folder;
 use crate::index::{Index, KeyHash, Slot};
 use crate::policy::{self, Sample, Samples};
 use crate::seal::Vault;
-use crate::segment::packed::{self, Form, Packed};
+use crate::segment::packed::{self, Packed};
 use crate::segment::raw::{self, Content};
 use crate::segment::{Directory, Kind, Lifetime, Resident};
 use crate::shared::{Shared, View, kept_of, with_scratch};
@@ -136,6 +137,8 @@ impl Store {
                 resident: Arc::new(Resident::default()),
                 counts: Counts::default(),
                 samples: Samples::default(),
+                dictionaries: Dictionaries::new(sizes.total),
+                method: config.compression.method(),
                 files: folder.as_ref().map(Folder::files),
                 vault,
             },
@@ -403,7 +406,7 @@ impl Core {
                     if deadline <= now {
                         return None;
                     }
-                    let value = decompress(&record)?;
+                    let value = self.shared.decode(&record)?;
                     if frequency > 0 {
                         self.promote(hash, slot, &record, &value, deadline, now);
                     }
@@ -497,10 +500,11 @@ impl Core {
         }
         let hash = self.shared.index.hash(namespace, key);
         let size = raw::size(key.len(), value.len(), false);
-        let reserved = self
-            .tiers
-            .lock()
-            .place(&self.shared, hash, size, deadline, now);
+        let (reserved, is_due) = {
+            let mut tiers = self.tiers.lock();
+            let reserved = tiers.place(&self.shared, hash, size, deadline, now);
+            (reserved, std::mem::take(&mut tiers.wants_training))
+        };
         let reserved = reserved.map_err(PutError::from)?;
         // Relaxed: a number that nobody else gets, no more.
         let version = kept_of(self.versions.fetch_add(1, Ordering::Relaxed));
@@ -540,7 +544,7 @@ impl Core {
         reserved.segment.published();
         if put.is_ok() {
             self.shared.counts.put();
-            self.alarm.set(deadline);
+            self.alarm.set(if is_due { now } else { deadline });
         }
         put.map(|()| Version(version))
     }
@@ -653,6 +657,7 @@ impl Core {
             self.tiers.lock().reuse(&cleared);
         }
         self.compact(&upkeep, now);
+        self.make_dictionaries();
         #[cfg(feature = "encryption")]
         self.forget_keys(&upkeep);
         // A snapshot that cannot be written makes opening the store slower, no more; what the disk refuses, puts hear of.
@@ -660,6 +665,21 @@ impl Core {
         if any {
             for shard in self.shared.index.shards() {
                 self.shared.index.shrink(&mut shard.write());
+            }
+        }
+    }
+
+    /// Makes dictionaries for namespaces of which enough values were seen.
+    fn make_dictionaries(&self) {
+        self.shared.dictionaries.weigh();
+        for made in self.shared.dictionaries.make() {
+            // Before any record needs it. One that cannot be written is not used: it is made again.
+            let kept = self.folder.as_ref().map(|folder| {
+                let vault = self.shared.vault.as_ref();
+                folder.keep_dictionary(made.namespace, &made.dictionary, vault)
+            });
+            if kept.is_none_or(|kept| kept.is_ok()) {
+                self.shared.dictionaries.install(made);
             }
         }
     }
@@ -685,18 +705,5 @@ impl Core {
         stats.resident_bytes = self.shared.resident.bytes() + stats.index_bytes;
         self.shared.counts.fill(&mut stats);
         stats
-    }
-}
-
-/// The value of a packed record.
-fn decompress(record: &Packed<'_>) -> Option<Box<[u8]>> {
-    match record.form {
-        Form::Plain => Some(record.stored.into()),
-        Form::Lz4(len) => {
-            let mut value = vec![0; len as usize];
-            let written = lz4_flex::block::decompress_into(record.stored, &mut value).ok()?;
-            (written == value.len()).then(|| value.into())
-        }
-        Form::Gone => None,
     }
 }

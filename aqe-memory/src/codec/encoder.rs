@@ -44,6 +44,7 @@ impl Encoder {
     }
 
     /// What it holds in memory, in bytes.
+    #[cfg(any(test, feature = "internals"))]
     #[must_use]
     pub fn memory(&self) -> usize {
         let fast = self.fast.as_ref().map_or(0, |_| LocalTable::MEMORY);

@@ -24,7 +24,15 @@ mod train;
 mod zstd;
 
 pub use decoder::Decoder;
-pub use dictionary::{Dictionary, DictionaryTooLong};
-pub use encoder::{Encoded, Encoder};
-pub use form::{Codec, DecodeError, Form, MAX_VALUE_BYTES, Method, ValueTooLong};
-pub use train::{MAX_SAMPLE_BYTES, train};
+pub use dictionary::Dictionary;
+#[cfg(feature = "internals")]
+pub use dictionary::DictionaryTooLong;
+#[cfg(feature = "internals")]
+pub use encoder::Encoded;
+pub use encoder::Encoder;
+pub use form::{Codec, Form, Method};
+#[cfg(feature = "internals")]
+pub use form::{DecodeError, MAX_VALUE_BYTES, ValueTooLong};
+#[cfg(feature = "internals")]
+pub use train::MAX_SAMPLE_BYTES;
+pub use train::train;

@@ -3,6 +3,7 @@
 //! What is in a file is what is in memory, byte for byte. A record is written to its file before whoever put it hears of
 //! that; from then on it survives the end of the process. What is synced survives a power cut.
 
+pub(crate) mod dictionary;
 pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod files;

@@ -34,7 +34,9 @@ use chance::Chance;
 use ghosts::Ghosts;
 use trials::Trials;
 
-pub use samples::{SAMPLES, Sample, Samples};
+#[cfg(feature = "internals")]
+pub use samples::SAMPLES;
+pub use samples::{Sample, Samples};
 
 /// The highest frequency: two bits.
 pub const FREQUENCY_MAX: u8 = 3;

@@ -2,7 +2,7 @@
 //!
 //! A record is, in this order and without gaps: a word with its length (28 bits) and its form (4), a checksum of all the
 //! rest and of the segment's seed, the version (6 bytes), the lifetime (4), the namespace, the length of the key and, if the value was compressed, its
-//! length (LEB128), the key, and what is stored. Numbers are little-endian. The bytes are the same in memory and in a
+//! length (LEB128) and, if with a dictionary, the number of that, the key, and what is stored. Numbers are little-endian. The bytes are the same in memory and in a
 //! file.
 //!
 //! Of a sealed record, everything behind the lifetime is encrypted, and a tag follows that fits this, the word, the version
@@ -11,6 +11,7 @@
 use std::slice;
 
 use super::{Lifetime, Segment};
+use crate::codec::{self, Codec};
 use crate::index::UNIT;
 use crate::seal::{Opener, Sealer, TAG};
 
@@ -30,15 +31,18 @@ pub(crate) struct Packed<'a> {
 pub(crate) enum Form {
     /// As it is.
     Plain,
-    /// As a block of LZ4, of a value of this length.
-    Lz4(u32),
+    /// Encoded, with a dictionary or without.
+    Encoded(codec::Form),
     /// There is none: the record says that the key's entry was removed.
     Gone,
 }
 
 const PLAIN: u8 = 0;
-const LZ4: u8 = 1;
-const GONE: u8 = 2;
+const GONE: u8 = 1;
+/// Added to the form of a value that was encoded with a dictionary, whose number follows its length.
+const WITH_DICTIONARY: u8 = 4;
+const LZ4: u8 = 2;
+const ZSTD: u8 = 3;
 /// Added to the form of a record that is sealed.
 const SEALED: u32 = 8 << LENGTH_BITS;
 
@@ -48,7 +52,7 @@ const CHECKSUM: std::ops::Range<usize> = 4..8;
 const VERSION: std::ops::Range<usize> = 8..14;
 const LIFETIME: std::ops::Range<usize> = 14..FIXED;
 /// What the other numbers take at most.
-const LENGTHS: usize = 3 * 5;
+const LENGTHS: usize = 4 * 5;
 
 /// Records are shorter than this.
 pub(crate) const MOST_BYTES: usize = 1 << LENGTH_BITS;
@@ -63,17 +67,31 @@ impl<'a> Packed<'a> {
     /// Writes the record in place of what is in `out`. With its overhead it is shorter than [`MOST_BYTES`]. It is not whole
     /// before [`finish`].
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let (code, raw_len) = match self.form {
+        let (code, encoded) = match self.form {
             Form::Plain => (PLAIN, None),
-            Form::Lz4(len) => (LZ4, Some(len)),
             Form::Gone => (GONE, None),
+            Form::Encoded(form) => {
+                let code = match form.codec() {
+                    Codec::Zstd => ZSTD,
+                    _ => LZ4,
+                };
+                let dictionary = if form.dictionary() > 0 {
+                    WITH_DICTIONARY
+                } else {
+                    0
+                };
+                (code | dictionary, Some(form))
+            }
         };
         out.clear();
         out.resize(FIXED, 0);
         write_number(out, u32::from(self.namespace));
         write_number(out, self.key.len() as u32);
-        if let Some(len) = raw_len {
-            write_number(out, len);
+        if let Some(form) = encoded {
+            write_number(out, form.raw_len() as u32);
+            if form.dictionary() > 0 {
+                write_number(out, form.dictionary());
+            }
         }
         out.extend_from_slice(self.key);
         out.extend_from_slice(self.stored);
@@ -96,13 +114,27 @@ impl<'a> Packed<'a> {
         let lifetime = u32::from_le_bytes(fixed[LIFETIME].try_into().ok()?);
         let namespace = u16::try_from(read_number(&mut rest)?).ok()?;
         let key_len = read_number(&mut rest)?;
-        let form = match (word >> LENGTH_BITS) as u8 {
-            PLAIN => Form::Plain,
-            LZ4 => Form::Lz4(read_number(&mut rest)?),
-            GONE => Form::Gone,
+        let code = (word >> LENGTH_BITS) as u8;
+        let codec = match code & !WITH_DICTIONARY {
+            LZ4 => Some(Codec::Lz4),
+            ZSTD => Some(Codec::Zstd),
+            PLAIN | GONE if code & WITH_DICTIONARY == 0 => None,
             _ => return None,
         };
+        let raw_len = codec.map(|_| read_number(&mut rest));
+        let dictionary = match code & WITH_DICTIONARY {
+            0 => 0,
+            _ => read_number(&mut rest)?,
+        };
         let (key, stored) = rest.split_at_checked(key_len as usize)?;
+        let form = match (codec, raw_len) {
+            (Some(codec), Some(raw_len)) => {
+                let form = codec::Form::parse(codec.number(), dictionary, raw_len?, stored.len());
+                Form::Encoded(form.ok()?)
+            }
+            _ if code == GONE => Form::Gone,
+            _ => Form::Plain,
+        };
         Some(Self {
             namespace,
             key,
@@ -264,10 +296,20 @@ mod tests {
             key in bytes(300),
             stored in bytes(300),
             (namespace, version, lifetime) in (any::<u16>(), 0u64..1 << 48, any::<u32>()),
-            form in prop_oneof![Just(Form::Plain), any::<u32>().prop_map(Form::Lz4), Just(Form::Gone)],
+            (kind, dictionary) in (0..4u8, 0u32..1 << 30),
             (at, flip) in (any::<proptest::sample::Index>(), 1u8..),
         ) {
             let lifetime = Lifetime::from_bits(lifetime);
+            let encoded = |codec: Codec| {
+                let form = codec::Form::parse(codec.number(), dictionary, 200, stored.len());
+                form.map_or(Form::Plain, Form::Encoded)
+            };
+            let form = match kind {
+                0 => Form::Plain,
+                1 => Form::Gone,
+                2 => encoded(Codec::Lz4),
+                _ => encoded(Codec::Zstd),
+            };
             let record = Packed { namespace, key: &key, lifetime, version, form, stored: &stored };
             let mut out = vec![1, 2, 3];
             record.write(&mut out);

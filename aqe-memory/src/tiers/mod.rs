@@ -24,8 +24,8 @@ use crate::config::Sizes;
 use crate::disk::{Disk, DiskError, OnDisk};
 use crate::index::{KeyHash, MOST_SEGMENTS, Place, Slot};
 use crate::policy::{self, Fate, Policy, Usage};
-use crate::seal::Sealer;
-use crate::segment::packed::{self, Form, Packed};
+use crate::seal::{Sealer, What};
+use crate::segment::packed::{self, Packed};
 use crate::segment::raw::{Content, Record};
 use crate::segment::{Kind, Lifetime, Segment};
 use crate::shared::{Cleared, Doomed, Shared, with_scratch};
@@ -62,7 +62,8 @@ pub(crate) struct Tiers {
     sealed: u64,
     numbers: Numbers,
     record: Vec<u8>,
-    block: Vec<u8>,
+    /// Whether enough values were seen for a dictionary.
+    pub(crate) wants_training: bool,
 }
 
 /// A place for a record, which has to be written and published.
@@ -98,7 +99,7 @@ impl Tiers {
             packed: Queue::default(),
             numbers: Numbers::default(),
             record: Vec::new(),
-            block: Vec::new(),
+            wants_training: false,
         }
     }
 
@@ -173,6 +174,7 @@ impl Tiers {
         let (raw, packed) = self.bytes();
         let elsewhere = shared.resident.bytes().saturating_sub(raw + packed)
             + shared.index.bytes()
+            + shared.dictionaries.memory()
             + (self.policy.memory() + shared.samples.memory()) as u64;
         let left = self.sizes.total.saturating_sub(elsewhere);
         // What is written to disk is in memory first: there has to be some room for that.
@@ -291,7 +293,10 @@ impl Tiers {
                 self.sealed
             }
         };
-        let sealer = shared.vault.as_ref().map(|vault| vault.sealer(file));
+        let sealer = shared
+            .vault
+            .as_ref()
+            .map(|vault| vault.sealer(What::Segment, file));
         let sealer = sealer.transpose().map_err(|error| {
             let path = shared
                 .files
@@ -510,24 +515,21 @@ impl Tiers {
         {
             return None;
         }
-        let mut block = std::mem::take(&mut self.block);
-        let form = compress(value, &mut block);
-        let packed = Packed {
-            namespace: record.namespace(),
-            key,
-            lifetime: record.lifetime(),
-            version: record.version(),
-            form,
-            stored: match form {
-                Form::Lz4(_) => &block,
-                _ => value,
-            },
-        };
         let mut bytes = std::mem::take(&mut self.record);
-        packed.write(&mut bytes);
-        let reserved = self.append_packed(shared, &mut bytes, packed.version, deadline, now);
+        let is_due = shared.encode(record.namespace(), value, |form, stored| {
+            let packed = Packed {
+                namespace: record.namespace(),
+                key,
+                lifetime: record.lifetime(),
+                version: record.version(),
+                form,
+                stored,
+            };
+            packed.write(&mut bytes);
+        });
+        self.wants_training |= is_due;
+        let reserved = self.append_packed(shared, &mut bytes, record.version(), deadline, now);
         self.record = bytes;
-        self.block = block;
         Some((reserved?, 0))
     }
 
@@ -642,17 +644,5 @@ impl Numbers {
 
     fn give_back(&mut self, number: u32) {
         self.free.push(number);
-    }
-}
-
-/// Compresses a value into `block`, if that makes it a tenth smaller.
-pub(crate) fn compress(value: &[u8], block: &mut Vec<u8>) -> Form {
-    block.resize(lz4_flex::block::get_maximum_output_size(value.len()), 0);
-    match lz4_flex::block::compress_into(value, block) {
-        Ok(len) if len + len / 9 < value.len() => {
-            block.truncate(len);
-            Form::Lz4(value.len() as u32)
-        }
-        _ => Form::Plain,
     }
 }

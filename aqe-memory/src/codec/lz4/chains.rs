@@ -47,6 +47,7 @@ pub(in crate::codec) struct LocalChains {
 }
 
 impl LocalChains {
+    #[cfg(any(test, feature = "internals"))]
     pub(super) const MEMORY: usize = (size_of::<u32>() << LOCAL_BITS) + (size_of::<u16>() << 16);
 
     pub(super) fn new() -> Self {

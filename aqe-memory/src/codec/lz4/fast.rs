@@ -53,6 +53,7 @@ pub(in crate::codec) struct LocalTable {
 
 impl LocalTable {
     /// What it holds, in bytes.
+    #[cfg(any(test, feature = "internals"))]
     pub(in crate::codec) const MEMORY: usize = size_of::<u32>() << LOCAL_BITS;
 
     pub(in crate::codec) fn new() -> Self {

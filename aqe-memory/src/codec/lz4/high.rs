@@ -26,6 +26,7 @@ pub(in crate::codec) struct Workspace {
 
 impl Workspace {
     /// What it comes to hold, in bytes.
+    #[cfg(any(test, feature = "internals"))]
     pub(in crate::codec) const MEMORY: usize = LocalChains::MEMORY + Parser::MEMORY;
 
     pub(in crate::codec) fn new() -> Self {

@@ -41,6 +41,7 @@ impl Parser {
     pub(super) const LONGEST: usize = 16 << 10;
 
     /// What a parser comes to hold.
+    #[cfg(any(test, feature = "internals"))]
     pub(super) const MEMORY: usize = Self::LONGEST * (3 * size_of::<u16>() + 2 * size_of::<u32>());
 
     pub(super) fn clear(&mut self) {
