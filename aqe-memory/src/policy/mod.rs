@@ -133,6 +133,12 @@ impl Policy {
         }
     }
 
+    /// The capacity that it goes by.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
     /// Goes by another capacity from now on, as far as it affords with all that was learnt.
     pub fn resize(&mut self, capacity: u64) {
         self.capacity = capacity;

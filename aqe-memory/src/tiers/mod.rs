@@ -338,8 +338,10 @@ impl Tiers {
     /// Looks through about `bytes` bytes of the oldest uncompressed entries. Says whether there were any.
     fn retire_raw(&mut self, shared: &Shared, bytes: u64, now: Millis) -> bool {
         let (limit, _) = self.limits(shared);
-        self.policy.resize(limit);
-        self.policy.learn(&shared.samples);
+        // The rest of the store moves the limit all the time, and mostly by little.
+        if limit.abs_diff(self.policy.capacity()) > limit / 32 {
+            self.policy.resize(limit);
+        }
         let born = |queue: &Queue| {
             let oldest = queue.numbers().next();
             // SAFETY: a segment that is in a queue is not removed.
