@@ -201,10 +201,53 @@ impl<P> Job<P> {
     ///
     /// If a progress callback panics. An operation that panics fails its file alone.
     pub fn process_files<F>(
+        self,
+        files: &[F],
+        operation: &FileOperation,
+        options: &FileOptions,
+    ) -> Result<FilesReport, FilesError>
+    where
+        F: AsRef<Path> + Sync,
+        P: Policy<FileError> + Sync,
+    {
+        self.process(files, operation, options, &|_, value| Ok(value))
+    }
+
+    /// As [`process_files`](Self::process_files), but hands each result to `take`, new or kept, as soon as it is there, with
+    /// the place of its file in `files`. In the report, `null` stands for every result, so that results need not fit into
+    /// memory together.
+    ///
+    /// `take` is called on the threads that process the files. When it fails, so does the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`process_files`](Self::process_files).
+    ///
+    /// # Panics
+    ///
+    /// If a progress callback panics. An operation or a `take` that panics fails its file alone.
+    pub fn process_files_each<F>(
+        self,
+        files: &[F],
+        operation: &FileOperation,
+        options: &FileOptions,
+        take: impl Fn(usize, Value) -> Result<(), FileError> + Sync,
+    ) -> Result<FilesReport, FilesError>
+    where
+        F: AsRef<Path> + Sync,
+        P: Policy<FileError> + Sync,
+    {
+        self.process(files, operation, options, &|place, value| {
+            take(place, value).map(|()| Value::Null)
+        })
+    }
+
+    fn process<F>(
         mut self,
         files: &[F],
         operation: &FileOperation,
         options: &FileOptions,
+        take: &Take<'_>,
     ) -> Result<FilesReport, FilesError>
     where
         F: AsRef<Path> + Sync,
@@ -229,7 +272,15 @@ impl<P> Job<P> {
             cache: cache.as_ref(),
             count: &|read| bytes.add(read),
         };
-        let result = self.map_slice(files, |file| one.process(file.as_ref()));
+        let placed: Vec<(usize, &F)> = files.iter().enumerate().collect();
+        let result = self.map_slice(&placed, |&(place, file)| {
+            let take = |value| take(place, value);
+            Ok(match one.process(file.as_ref())? {
+                FileOutcome::Done(value) => FileOutcome::Done(take(value)?),
+                FileOutcome::Cached(value) => FileOutcome::Cached(take(value)?),
+                without_result => without_result,
+            })
+        });
         if let Some(cache) = &cache {
             cache.trim();
         }
@@ -269,6 +320,9 @@ impl<P> Job<P> {
         }
     }
 }
+
+/// What is done with the result for the file in this place; what it returns is in the report.
+type Take<'a> = dyn Fn(usize, Value) -> Result<Value, FileError> + Sync + 'a;
 
 /// How one file is processed.
 struct OneFile<'a> {
