@@ -24,7 +24,7 @@ pub(crate) enum Command {
     /// Build the project's tests and run them in parallel
     #[command(visible_alias = "r", after_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
-    /// Apply an operation to many files, each once for its content; a run that was ended goes on
+    /// Apply an operation to many files; a run that was ended goes on where it was
     #[command(after_help = BATCH_EXAMPLES)]
     Batch(Box<BatchArgs>),
     /// Read, check and change qe.config.yaml
@@ -114,19 +114,19 @@ pub(crate) struct BatchArgs {
     #[arg(long, value_enum, value_name = "NAME")]
     pub(crate) operation: OperationArg,
 
-    /// Compare with these reports of an earlier run (repeatable; patterns too)
+    /// Compare with reports of an earlier run: files or patterns (repeatable)
     #[arg(long, value_name = "REPORT", value_hint = ValueHint::FilePath, help_heading = "Coverage")]
     pub(crate) baseline: Vec<String>,
     /// End with exit code 1 when fewer percent of the lines are covered
     #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Coverage")]
     pub(crate) fail_under: Option<f64>,
-    /// Take this folder off the paths in reports (repeatable); the working folder always is
+    /// Take this folder, besides the working folder, off paths in reports (repeatable)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Coverage")]
     pub(crate) strip_prefix: Vec<String>,
-    /// Read all reports as this format; without it, the first bytes of each decide
+    /// The format of all reports; without it, the first bytes of each decide
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Coverage")]
     pub(crate) report_format: Option<ReportFormatArg>,
-    /// Refuse reports that say more than fits into so much memory
+    /// Refuse reports that take more memory
     #[arg(
         long,
         value_name = "SIZE",
@@ -135,7 +135,7 @@ pub(crate) struct BatchArgs {
     )]
     pub(crate) max_memory: ByteSize,
 
-    /// Files at once, at most one for each processor [default: batch.concurrency]
+    /// Files at once, one per processor at most [default: batch.concurrency]
     #[arg(long, value_name = "N", help_heading = "How they are processed")]
     pub(crate) concurrency: Option<String>,
     /// Process every file, and keep nothing for the next run
@@ -148,7 +148,7 @@ pub(crate) struct BatchArgs {
     /// Folder for results of unchanged files [default: see below]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "How they are processed")]
     pub(crate) cache_dir: Option<PathBuf>,
-    /// How large that folder may become; what was not used for longest goes first
+    /// Size of that folder; what was not used for longest goes first
     #[arg(
         long,
         value_name = "SIZE",
@@ -444,20 +444,21 @@ Examples:
   aqe batch --operation analyze-coverage lcov.info --baseline main.info
   aqe batch --operation analyze-coverage --json lcov.info > coverage.json
 
-analyze-coverage reads LCOV, Cobertura XML and the JSON of `llvm-cov export`, of any size, adds them up, and
-prints totals for each file, package and the run, and the lines that nothing has executed. With --baseline
-it says what has changed; --strip-prefix helps where the earlier run was in another folder.
+analyze-coverage reads LCOV, Cobertura XML and the JSON of `llvm-cov export`, of any size, adds
+them up, and prints totals for each file, each package and the run, and the lines that nothing has
+executed. With --baseline it says what has changed; where the earlier run was in another folder,
+name that with --strip-prefix.
 
-Results are kept by content, so files that have not changed are not read again, and a run that was ended,
-by Ctrl-C or kill -9, goes on where it was. They are in aqe/batch-cache in cargo's target folder (that of
-CARGO_TARGET_DIR, or of the nearest package above that has one), else in .aqe/batch-cache in the working
-folder. What is larger than an eighth of --cache-size is not kept. The folder may be deleted at any time.
+Results are kept by content: a file that has not changed is not read again, and a run that was
+ended, by Ctrl-C or kill -9, goes on where it was. They are in aqe/batch-cache in cargo's target
+folder (CARGO_TARGET_DIR, or that of the nearest package from here up), else in .aqe/batch-cache
+here. A result larger than an eighth of --cache-size is not kept. The folder may be deleted at any
+time.
 
-Results go to standard output, messages to standard error. Section batch of qe.config.yaml says how many
-files are read at once and how many may fail; `aqe config list` shows it.
-The exit code is 0 when every file was processed, 1 when one failed or --fail-under was not met, 2 when the
-command line or the configuration is wrong, 4 when no file matched, 5 when the machine refused something,
-and 130 after Ctrl-C.";
+Results go to standard output, messages to standard error. Section batch of qe.config.yaml says
+how many files are read at once and how many may fail; `aqe config list` shows it.
+The exit code is 0 when every file was processed, 1 when one failed or --fail-under was not met,
+4 when no file matched, 130 after Ctrl-C; `aqe --help` lists them all.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

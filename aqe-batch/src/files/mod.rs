@@ -23,6 +23,7 @@ pub use self::operation::{
 };
 
 use self::cache::{Cache, Cached, Key};
+use crate::config::{BatchConfig, Sizing};
 use crate::error::{ItemError, Stopped};
 use crate::policy::Policy;
 use crate::processor::Job;
@@ -261,10 +262,7 @@ impl<P> Job<P> {
             folder: options.cache_folder.clone(),
             source,
         })?;
-        if !options.parallel {
-            let serial = (*self.config).clone().concurrency(1);
-            self.config = serial.into();
-        }
+        self.config = for_files(&self.config, files.len(), options).into();
         let bytes = self.audience.bytes();
         let one = OneFile {
             operation,
@@ -272,8 +270,8 @@ impl<P> Job<P> {
             cache: cache.as_ref(),
             count: &|read| bytes.add(read),
         };
-        let placed: Vec<(usize, &F)> = files.iter().enumerate().collect();
-        let result = self.map_slice(&placed, |&(place, file)| {
+        // Chunk by chunk: a slice would be claimed in large shares, of which one may have all the large files.
+        let result = self.map(files.iter().enumerate(), |&(place, file)| {
             let take = |value| take(place, value);
             Ok(match one.process(file.as_ref())? {
                 FileOutcome::Done(value) => FileOutcome::Done(take(value)?),
@@ -304,7 +302,7 @@ impl<P> Job<P> {
         let failed = report.failed.into_iter();
         let failed = failed.map(|it| (it.item, FileOutcome::Failed(it.error)));
         for (item, outcome) in done.chain(failed) {
-            // Items of a slice: their numbers are places in it.
+            // Items are numbered in the order of the files.
             all[item as usize].outcome = outcome;
         }
         let report = FilesReport {
@@ -319,6 +317,23 @@ impl<P> Job<P> {
             }),
         }
     }
+}
+
+/// Every worker gets so many chunks, if there are enough files.
+const CHUNKS_PER_WORKER: usize = 4;
+
+/// The settings for so many files. A file is much more work than the items that a chunk size is usually meant for, so a
+/// chunk has no more of them than leave some for every worker.
+fn for_files(config: &BatchConfig, files: usize, options: &FileOptions) -> BatchConfig {
+    let mut config = config.clone();
+    if !options.parallel {
+        config.concurrency = 1;
+    }
+    if config.sizing == Sizing::Fixed {
+        let share = files / config.concurrency.saturating_mul(CHUNKS_PER_WORKER);
+        config.chunk_size = config.chunk_size.min(share.max(1));
+    }
+    config
 }
 
 /// What is done with the result for the file in this place; what it returns is in the report.
@@ -403,5 +418,30 @@ impl State {
             len: metadata.len(),
             modified: metadata.modified().ok(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Once, ten files were one chunk, which one thread had to itself.
+    #[test]
+    fn every_worker_gets_some_of_the_files() {
+        let default = BatchConfig::default();
+        for (config, files, chunk) in [
+            (default.clone(), 0, 1),
+            (default.clone(), 10, 1),
+            (default.clone(), 100, 5),
+            (default.clone(), 100_000, 20),
+            (default.clone().concurrency(usize::MAX), 100_000, 1),
+            (default.clone().adaptive(10, 50), 10, 20),
+        ] {
+            let settings = for_files(&config, files, &FileOptions::default());
+            assert_eq!(settings.chunk_size, chunk, "{config:?} {files}");
+        }
+        let serial = FileOptions::default().parallel(false);
+        let settings = for_files(&default, 40, &serial);
+        assert_eq!((settings.concurrency, settings.chunk_size), (1, 10));
     }
 }

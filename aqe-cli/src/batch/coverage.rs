@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use aqe_core::BatchConfig;
 use aqe_core::batch::coverage::{
     self, Analysis, AnalyzeOptions, Difference, Limits, Merge, Summary, Tally, Warning, analysis_of,
 };
@@ -72,7 +73,7 @@ fn read(
     let runs = [Run::new(options.limits), Run::new(options.limits)];
     let view = View::choose(arguments.progress, files.len() as u64);
     let drive = Drive {
-        settings: settings::processor(config, files.len()),
+        settings: BatchConfig::from(&config.batch),
         operation: &coverage::operation(options),
         options: &settings::files(arguments, folder)?,
         view: view.clone(),

@@ -29,20 +29,18 @@ pub(super) fn of(difference: &Difference, look: Look) -> String {
     text
 }
 
-/// What both runs say something about, or one of them.
+/// The lines, and what else has changed.
 fn figures(before: &Totals, after: &Totals, colors: Colors) -> String {
-    let all = [
-        ("lines", before.lines, after.lines),
+    let mut text = format!("lines {}", step(before.lines, after.lines, colors));
+    for (what, before, after) in [
         ("branches", before.branches, after.branches),
         ("functions", before.functions, after.functions),
-    ];
-    let known = all
-        .into_iter()
-        .filter(|(_, before, after)| before.total + after.total > 0);
-    let texts: Vec<String> = known
-        .map(|(what, before, after)| format!("{what} {}", step(before, after, colors)))
-        .collect();
-    texts.join(", ")
+    ] {
+        if before != after {
+            text.push_str(&format!(", {what} {}", step(before, after, colors)));
+        }
+    }
+    text
 }
 
 /// `75.0 % → 50.0 % (-25.0)`.

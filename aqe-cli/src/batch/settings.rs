@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use aqe_core::BatchConfig;
 use aqe_core::batch::FileOptions;
 use aqe_core::batch::coverage::{AnalyzeOptions, Format, Limits, PathRules};
 use aqe_core::config::{Config, Loaded};
@@ -12,9 +11,6 @@ use crate::args::{BatchArgs, ReportFormatArg};
 use crate::config::{loader, refused};
 use crate::exit::Exit;
 use crate::failure::Failure;
-
-/// Every thread gets so many chunks at least, if there are enough files, so that a large file holds up little else.
-const CHUNKS_PER_THREAD: usize = 4;
 
 /// What cargo puts into its target folder, and nobody else into a folder of that name beside a manifest.
 const CARGO_MARK: &str = "CACHEDIR.TAG";
@@ -36,15 +32,6 @@ pub(super) fn load(arguments: &BatchArgs, folder: &Path) -> Result<Config, Failu
         .load()
         .map(Loaded::into_config)
         .map_err(|error| refused(&error))
-}
-
-/// The settings for so many files. A file is much more work than the items that `batch.chunkSize` is meant for, so a
-/// chunk has no more of them than leave something for every thread.
-pub(super) fn processor(config: &Config, files: usize) -> BatchConfig {
-    let settings = BatchConfig::from(&config.batch);
-    let share = files / settings.concurrency.saturating_mul(CHUNKS_PER_THREAD);
-    let chunk = settings.chunk_size.min(share.max(1));
-    settings.chunk_size(chunk)
 }
 
 /// Where results are kept, if they are.
@@ -149,20 +136,5 @@ mod tests {
         assert_eq!((found("built"), found("")), (here.clone(), here));
         fs::create_dir(place.path().join("built")).unwrap();
         assert_eq!(found("built"), place.path().join("built/aqe/batch-cache"));
-    }
-
-    #[test]
-    fn every_thread_gets_some_of_the_files() {
-        let config = |text| Config::parse(text, "qe.config.yaml").unwrap();
-        for (text, files, chunk) in [
-            ("", 1, 1),
-            ("", 40, 2),
-            ("", 100_000, 20),
-            ("batch: {chunkSize: 1}", 100_000, 1),
-            ("batch: {concurrency: 10000}", 100_000, 2),
-        ] {
-            let settings = processor(&config(text), files);
-            assert_eq!(settings.chunk_size, chunk, "{text} {files}");
-        }
     }
 }

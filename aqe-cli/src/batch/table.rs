@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(list(&texts, Some(61)), list(&texts, None));
         assert_eq!(
             list(&texts, Some(60)),
-            "10-15, 20-25, 30-35, 40-45, 50-55, 60-65, … 3 more"
+            "10-15, 20-25, 30-35, 40-45, 50-55, 60-65, 70-75, … 2 more"
         );
         assert_eq!(list(&texts, Some(0)), "10-15, … 8 more");
         assert_eq!(list(&["1".repeat(30)], Some(20)), "1".repeat(30));
