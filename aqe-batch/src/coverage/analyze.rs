@@ -63,12 +63,12 @@ impl AnalyzeOptions {
 /// The form for keeping: it can be serialised, read back and merged. [`Summary`](super::Summary) is the form for
 /// reading.
 ///
-/// As JSON, with lines as `[first, last, hits]`; whenever this changes, so does [`OPERATION_VERSION`]:
+/// As JSON, with lines as `[first, last, hits]` and outcomes as `[line, block, arm, taken]`; whenever this changes, so does [`OPERATION_VERSION`]:
 ///
 /// ```json
 /// { "coverage": { "src/lib.rs": { "package": null,
 ///                                 "lines": [ [3, 5, 0], [9, 9, 2] ],
-///                                 "branches": { "outcomes": [ { "l": 9, "b": 0, "a": { "n": 1 }, "t": 2 } ] },
+///                                 "branches": { "outcomes": [ [9, 0, { "n": 1 }, 2] ] },
 ///                                 "functions": { "named": [ { "name": "f", "line": 3, "hits": 0 } ],
 ///                                                "counted": { "covered": 0, "total": 0, "percent": null } } } },
 ///   "reports": [ { "name": "lcov.info", "format": "lcov", "totals": { … } } ],
