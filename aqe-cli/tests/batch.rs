@@ -192,7 +192,7 @@ fn a_damaged_report_is_named_with_the_place_and_the_others_are_told_of() {
         assert!(ran.stdout.contains("46.1 %  6/13"), "{}", ran.stdout);
         assert!(!ran.stdout.contains("baseline"), "{}", ran.stdout);
         let lines: Vec<&str> = ran.stderr.lines().collect();
-        assert_eq!(lines.len(), 4, "{}", ran.stderr);
+        assert_eq!(lines.len(), 5, "{}", ran.stderr);
         // Behind the last line end, where the end of the record should be.
         let last = cut.trim_end().lines().count();
         assert!(
@@ -244,10 +244,10 @@ fn more_failures_than_the_configuration_allows_end_the_run() {
     assert_eq!(ran.stderr.matches("which no known format does").count(), 3);
     let ran = place.run("bad/* c/*.info --set batch.errorThreshold=100");
     assert!(ran.stdout.contains("6/13"), "{}", ran.stderr);
-    assert!(
-        ran.stderr
-            .ends_with("error: 9 of 10 files failed; the figures are without them\n")
-    );
+    assert!(ran.stderr.ends_with(
+        "error: 9 of 10 files failed; the figures are without them\n\
+         hint: --report-format names the format of all reports\n"
+    ));
     let ran = place.run("bad/* --json");
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(document["stopped"], "more than 2 item(s) failed");
@@ -272,7 +272,8 @@ fn reports_that_hold_too_much_together_give_no_figures() {
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
     assert!(ran.stderr.contains("more than 2.0 KiB"), "{}", ran.stderr);
     assert!(
-        ran.stderr.ends_with("failed; there are no figures\n"),
+        ran.stderr
+            .ends_with("failed; there are no figures\nhint: --max-memory sets that limit\n"),
         "{}",
         ran.stderr
     );
@@ -332,7 +333,7 @@ fn a_line_is_printed_for_each_file_where_that_is_asked_for() {
     let ran = place.run("c/*.xml python/*.info --progress plain --concurrency 1");
     assert_eq!(
         ran.stderr,
-        "c/cobertura.xml: read as cobertura\npython/lcov.info: read as lcov\n"
+        "c/cobertura.xml: done (cobertura)\npython/lcov.info: done (lcov)\n"
     );
 }
 

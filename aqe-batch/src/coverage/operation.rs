@@ -223,8 +223,7 @@ mod tests {
             default.clone().limits(limits.memory(ByteSize::kib(7))),
             default.clone().limits(limits.depth(7)),
         ];
-        let versions: std::collections::BTreeSet<String> =
-            all.iter().map(|options| version(options)).collect();
+        let versions: std::collections::BTreeSet<String> = all.iter().map(version).collect();
         assert_eq!(versions.len(), all.len(), "{versions:#?}");
     }
 

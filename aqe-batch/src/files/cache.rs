@@ -138,11 +138,8 @@ impl Cache {
             let inner = list(&path).map(|it| it.path());
             // What a killed process has left half written goes as any other.
             for path in inner.chain((!path.is_dir()).then(|| path.clone())) {
-                let is_ours = path
-                    .extension()
-                    .is_some_and(|it| it == "new" || it == "kept");
                 if let Ok(metadata) = fs::metadata(&path)
-                    && is_ours
+                    && is_ours(&path)
                     && metadata.is_file()
                 {
                     let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
@@ -157,6 +154,18 @@ impl Cache {
         let name = key.0.to_hex();
         let (folder, name) = name.split_at(2);
         self.folder.join(folder).join(format!("{name}.kept"))
+    }
+}
+
+/// Whether a file has a name that this gives. The folder may have been somebody's before, and what else is in it stays.
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|it| it.to_str());
+    match name.and_then(|it| it.rsplit_once('.')) {
+        Some((hash, "kept")) => {
+            hash.len() == 2 * blake3::OUT_LEN - 2 && hash.bytes().all(|it| it.is_ascii_hexdigit())
+        }
+        Some((numbers, "new")) => numbers.split('.').all(|it| it.parse::<u64>().is_ok()),
+        _ => false,
     }
 }
 

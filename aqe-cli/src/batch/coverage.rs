@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use aqe_core::BatchConfig;
 use aqe_core::batch::coverage::{
-    self, Analysis, AnalyzeOptions, Difference, Limits, Merge, Summary, Tally, Warning, analysis_of,
+    self, Analysis, AnalyzeOptions, CoverageError, Difference, Exceeded, Limits, Merge, Summary,
+    Tally, Warning, analysis_of,
 };
 use aqe_core::batch::files::{FileError, FileReport};
 use aqe_core::batch::{FileOutcome, ItemError, Stopped};
@@ -81,7 +82,7 @@ fn read(
     let driven = drive.run(&files, |place, result| {
         let run = &runs[usize::from(place >= count)];
         let format = run.add(place, &files[place], &result)?;
-        view.done(&files[place], &format!("read as {format}"));
+        view.done(&files[place], &format!("done ({format})"));
         Ok(())
     })?;
     let Driven {
@@ -228,11 +229,31 @@ fn conclude(outcome: &Outcome, arguments: &BatchArgs) -> Result<Exit, Failure> {
                 Failure::new(Exit::TooLittleCovered, low).print();
             }
             let count = format!("{count} of {} failed", counted(total as u64, "file"));
-            Err(Failure::new(
-                Exit::FilesFailed,
-                format!("{count}; {}", without(outcome, arguments)),
-            ))
+            let message = format!("{count}; {}", without(outcome, arguments));
+            let failure = Failure::new(Exit::FilesFailed, message);
+            Err(match files().find_map(remedy) {
+                Some(remedy) => failure.hint(remedy),
+                None => failure,
+            })
         }
+    }
+}
+
+/// The option that a file may need, for errors that speak of one without its name.
+fn remedy(file: &FileReport) -> Option<&'static str> {
+    let FileOutcome::Failed(ItemError::Failed { error, .. }) = &file.outcome else {
+        return None;
+    };
+    match error.downcast_ref()? {
+        CoverageError::UnknownFormat { .. } => {
+            Some("--report-format names the format of all reports")
+        }
+        CoverageError::LimitExceeded {
+            exceeded: Exceeded::Memory(_),
+            ..
+        } => Some("--max-memory sets that limit"),
+        CoverageError::NoResult { .. } => Some("--no-cache reads all reports again"),
+        _ => None,
     }
 }
 

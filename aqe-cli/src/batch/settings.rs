@@ -44,7 +44,7 @@ pub(super) fn files(arguments: &BatchArgs, folder: &Path) -> Result<FileOptions,
         Some(given) => folder.join(given),
         None => cache_folder(folder, std::env::var_os("CARGO_TARGET_DIR")),
     };
-    keep_out_of_git(&cache).map_err(|error| {
+    make(&cache).map_err(|error| {
         let what = format!("cannot keep results in {}: {error}", cache.display());
         Failure::new(Exit::Environment, what)
             .hint("--cache-dir names another folder, and --no-cache needs none")
@@ -77,14 +77,14 @@ fn cache_folder(folder: &Path, target: Option<OsString>) -> PathBuf {
     }
 }
 
-/// Makes the folder, with a file by which git passes it over wherever it is.
-fn keep_out_of_git(cache: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(cache)?;
-    let ignore = cache.join(".gitignore");
-    if ignore.exists() {
+/// Makes the folder, with a file by which git passes it over wherever it is. One that is there already may be anybody's,
+/// and gets none.
+fn make(cache: &Path) -> std::io::Result<()> {
+    if cache.is_dir() {
         return Ok(());
     }
-    std::fs::write(ignore, "*\n")
+    std::fs::create_dir_all(cache)?;
+    std::fs::write(cache.join(".gitignore"), "*\n")
 }
 
 /// How reports are read.
@@ -126,6 +126,16 @@ mod tests {
         assert_eq!(found(), package.join("target/aqe/batch-cache"));
         fs::remove_file(package.join("target/CACHEDIR.TAG")).unwrap();
         assert_eq!(found(), inner.join(".aqe/batch-cache"));
+    }
+
+    #[test]
+    fn a_folder_that_was_there_is_left_as_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        make(place.path()).unwrap();
+        assert!(!place.path().join(".gitignore").exists());
+        let new = place.path().join("a/b");
+        make(&new).unwrap();
+        assert_eq!(fs::read_to_string(new.join(".gitignore")).unwrap(), "*\n");
     }
 
     #[test]
