@@ -243,7 +243,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let most = 10_000;
         let cache = Cache::open(folder.path(), most).unwrap();
-        fs::write(folder.path().join("notes.txt"), vec![0; 20_000]).unwrap();
+        let others = ["notes.txt", "notes.new", "1.2.new.txt", "ab/all.kept"];
+        let others = others.map(|name| folder.path().join(name));
+        fs::create_dir(folder.path().join("ab")).unwrap();
+        for other in &others {
+            fs::write(other, vec![0; 20_000]).unwrap();
+        }
         let size = |cache: &Cache| cache.entries().iter().map(|it| it.1).sum::<u64>();
         let result = Cached::Result(vec![7; 500 - HEADER]);
         for n in 0..200 {
@@ -256,8 +261,12 @@ mod tests {
             assert!(size(&cache) <= most + most / 8);
         }
         assert!(cache.has(&key(199)) && !cache.has(&key(4)));
-        // What is not ours stays.
-        assert!(folder.path().join("notes.txt").exists());
+        // What is not ours stays, and what a killed process has left does not.
+        let left = folder.path().join("123.4.new");
+        fs::write(&left, vec![0; 20_000]).unwrap();
+        cache.trim();
+        assert!(!left.exists());
+        assert!(others.iter().all(|other| other.exists()));
         // What would push out everything else is not kept.
         let huge = Cached::Result(vec![0; 2_000]);
         cache.put(&key(999), &huge).unwrap();
