@@ -82,7 +82,7 @@ async fn cancel_on_ctrl_c(token: CancelToken) {
 
 /// A bar on standard error, which is not drawn where that is no terminal.
 fn bar(files: usize) -> Result<ProgressBar, TemplateError> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {msg}")?;
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {wide_msg}")?;
     Ok(ProgressBar::new(files as u64).with_style(style))
 }
 

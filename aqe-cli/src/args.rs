@@ -114,8 +114,9 @@ pub(crate) struct BatchArgs {
     #[arg(long, value_enum, value_name = "NAME")]
     pub(crate) operation: OperationArg,
 
-    /// Compare with reports of an earlier run: files or patterns (repeatable)
-    #[arg(long, value_name = "REPORT", value_hint = ValueHint::FilePath, help_heading = "Coverage")]
+    // All words up to the next option: of `--baseline old/*.info`, which a shell expands, none becomes a FILE unnoticed.
+    /// Compare with reports of an earlier run: all words up to the next option
+    #[arg(long, num_args = 1.., value_name = "REPORT", value_hint = ValueHint::FilePath, help_heading = "Coverage")]
     pub(crate) baseline: Vec<String>,
     /// End with exit code 1 when fewer percent of the lines are covered
     #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Coverage")]

@@ -113,6 +113,10 @@ fn two_runs_are_compared_and_what_is_lost_is_named() {
         assert_eq!(file["newly_uncovered"][0]["first"], 4, "{file}");
     }
     assert_eq!(document["baseline"][0]["path"], "python/lcov.info");
+    // As when a shell has expanded a pattern.
+    let document = place.document("now.info --baseline python/lcov.info c/lcov.info");
+    assert_eq!(document["files"].as_array().unwrap().len(), 1);
+    assert_eq!(document["baseline"].as_array().unwrap().len(), 2);
     let same = place.run("python/lcov.info --baseline python/lcov.info");
     assert!(
         same.stdout
@@ -335,6 +339,20 @@ fn a_line_is_printed_for_each_file_where_that_is_asked_for() {
         ran.stderr,
         "c/cobertura.xml: done (cobertura)\npython/lcov.info: done (lcov)\n"
     );
+}
+
+#[test]
+fn warnings_that_nobody_can_do_anything_about_are_counted() {
+    let place = Place::new();
+    place.write("zero.info", "SF:a.c\nDA:0,1\nDA:1,1\nend_of_record\n");
+    let ran = place.run("rust/lcov.info zero.info");
+    assert_eq!(
+        ran.stderr,
+        "warning: zero.info:2: a line with the number 0 is left out\n\
+         warning: 2 more warnings about totals that reports declare and do not list (--verbose)\n"
+    );
+    let ran = place.run("rust/lcov.info zero.info --verbose");
+    assert_eq!(ran.stderr.lines().count(), 3, "{}", ran.stderr);
 }
 
 /// Once, operations had names in two places.

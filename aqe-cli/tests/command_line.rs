@@ -86,6 +86,10 @@ fn wrong_words_end_with_2_and_say_what_is_wrong() {
         ("batch --operation analyse-coverage x", "analyze-coverage"),
         ("batch --operation x x", "possible values: analyze-coverage"),
         (
+            "batch --operation analyze-coverage --baseline x y",
+            "<FILE>...",
+        ),
+        (
             "batch --operation analyze-coverage x --fail-under 101",
             "a number from 0 to 100",
         ),

@@ -20,7 +20,7 @@ use crate::files::{FileError, FileOperation};
 /// The operation `analyze-coverage` for [`process_files`](crate::Job::process_files): reads a report.
 ///
 /// Its result is for [`analysis_of`], which gives back what was read. It is the [`Analysis`] without the name of the report,
-/// as JSON in one text, because a tree of values would take thirty times the memory of what it says. The operation's
+/// as JSON in one text, because a tree of values would take many times the memory of what it says. The operation's
 /// version names the options and [`OPERATION_VERSION`], so that a kept result is only used where reading the report again
 /// would give the same.
 ///

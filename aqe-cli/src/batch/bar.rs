@@ -5,15 +5,14 @@ use std::path::Path;
 
 use aqe_core::ByteSize;
 use aqe_core::batch::Progress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::ProgressArg;
 use crate::output;
-use crate::report::style::Human;
 use crate::report::text::one_line;
 
 /// Done, total, and in words what the batch processor measures; its rate and time left, and not those of the bar.
-const TEMPLATE: &str = "{bar:24} {pos}/{len} files{msg}";
+const TEMPLATE: &str = "{bar:24} {pos}/{len} files{wide_msg}";
 
 /// What is seen on standard error. Clones are the same view.
 #[derive(Debug, Clone)]
@@ -91,7 +90,7 @@ fn in_words(progress: &Progress) -> String {
         add(format!("{:.0}/s", progress.rate));
     }
     if let Some(left) = progress.time_left {
-        add(format!("{} left", Human(left)));
+        add(format!("{:#} left", HumanDuration(left)));
     }
     if progress.failed > 0 {
         add(format!("{} failed", progress.failed));

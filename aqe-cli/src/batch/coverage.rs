@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use aqe_core::BatchConfig;
 use aqe_core::batch::coverage::{
     self, Analysis, AnalyzeOptions, CoverageError, Difference, Exceeded, Limits, Merge, Summary,
-    Tally, Warning, analysis_of,
+    Tally, Warning, WarningKind, analysis_of,
 };
 use aqe_core::batch::files::{FileError, FileReport};
 use aqe_core::batch::{FileOutcome, ItemError, Stopped};
@@ -166,23 +166,43 @@ fn print(outcome: &Outcome, arguments: &BatchArgs) -> Result<(), Failure> {
         text.push_str(&difference::of(difference, look));
     }
     output::print(&text)?;
-    let shown = if arguments.verbose { usize::MAX } else { SHOWN };
-    output::complain(&warnings(summary, shown));
+    output::complain(&warnings(summary, arguments.verbose));
     Ok(())
 }
 
-fn warnings(summary: &Summary, shown: usize) -> String {
-    let kept = summary.warnings.kept();
-    let more = kept.len().saturating_sub(shown) as u64 + summary.warnings.more();
+/// Warnings, those about declared totals last: llvm-cov declares others than it lists wherever there is a closure, and
+/// nobody can do anything about it.
+fn warnings(summary: &Summary, is_verbose: bool) -> String {
     let colors = stderr_colors();
-    let line = |warning: &Warning| {
+    let is_of_totals =
+        |warning: &&Warning| matches!(warning.kind, WarningKind::DeclaredTotals { .. });
+    let (totals, others): (Vec<&Warning>, Vec<&Warning>) =
+        summary.warnings.kept().partition(is_of_totals);
+    let shown: Vec<&Warning> = match is_verbose {
+        true => others.iter().chain(&totals).copied().collect(),
+        false => others.into_iter().take(SHOWN).collect(),
+    };
+    let line = |warning: &&Warning| {
         let warning = one_line(&warning.to_string());
         format!("{} {warning}\n", colors.odd("warning:"))
     };
-    let mut text: String = kept.take(shown).map(line).collect();
-    if more > 0 {
-        let more = counted(more, "more warning");
-        text.push_str(&format!("{} {more}\n", colors.odd("warning:")));
+    let mut text: String = shown.iter().map(line).collect();
+    let all = summary.warnings.kept().len() as u64 + summary.warnings.more();
+    let hidden = all - shown.len() as u64;
+    if hidden > 0 {
+        let about = match totals.is_empty() {
+            true => "",
+            false => " about totals that reports declare and do not list",
+        };
+        let how = match is_verbose {
+            true => "",
+            false => " (--verbose)",
+        };
+        let hidden = counted(hidden, "more warning");
+        text.push_str(&format!(
+            "{} {hidden}{about}{how}\n",
+            colors.odd("warning:")
+        ));
     }
     text
 }
