@@ -342,6 +342,17 @@ fn a_line_is_printed_for_each_file_where_that_is_asked_for() {
 }
 
 #[test]
+fn results_that_are_not_kept_are_told_of() {
+    let place = Place::new();
+    let ran = place.run("c/*.info python/*.info --cache-size 1KiB");
+    assert_eq!(ran.code, 0);
+    assert_eq!(
+        ran.stderr,
+        "warning: 2 results could not be kept; --cache-size and --cache-dir make room\n"
+    );
+}
+
+#[test]
 fn warnings_that_nobody_can_do_anything_about_are_counted() {
     let place = Place::new();
     place.write("zero.info", "SF:a.c\nDA:0,1\nDA:1,1\nend_of_record\n");

@@ -77,11 +77,11 @@ impl Cache {
         entry
     }
 
-    /// Keeps something; what would take more than an eighth of the room is not kept.
-    pub(super) fn put(&self, key: &Key, entry: &Cached) -> io::Result<()> {
+    /// Keeps something, and says whether it did: what would take more than an eighth of the room is not kept.
+    pub(super) fn put(&self, key: &Key, entry: &Cached) -> io::Result<bool> {
         let bytes = encode(entry);
         if bytes.len() as u64 > self.max_bytes / 8 {
-            return Ok(());
+            return Ok(false);
         }
         let path = self.path(key);
         if let Some(folder) = path.parent() {
@@ -102,7 +102,7 @@ impl Cache {
         if before + bytes.len() as u64 >= self.max_bytes / 8 {
             self.trim();
         }
-        written
+        written.map(|()| true)
     }
 
     /// Removes what was not used for longest, until what is left fits.

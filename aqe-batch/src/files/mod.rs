@@ -13,6 +13,7 @@ mod operation;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -110,6 +111,9 @@ pub struct FilesReport {
     pub files: Vec<FileReport>,
     /// The last progress. Its bytes are those of the files that were read.
     pub progress: Progress,
+    /// Results that were to be kept and are not, because they are larger than an eighth of
+    /// [`max_cache_bytes`](FileOptions::max_cache_bytes) or the system refused. Another run does those files again.
+    pub not_kept: u64,
 }
 
 /// What became of one file.
@@ -264,11 +268,13 @@ impl<P> Job<P> {
         })?;
         self.config = for_files(&self.config, files.len(), options).into();
         let bytes = self.audience.bytes();
+        let not_kept = AtomicU64::new(0);
         let one = OneFile {
             operation,
             options,
             cache: cache.as_ref(),
             count: &|read| bytes.add(read),
+            not_kept: &not_kept,
         };
         // Chunk by chunk: a slice would be claimed in large shares, of which one may have all the large files.
         let result = self.map(files.iter().enumerate(), |&(place, file)| {
@@ -308,6 +314,7 @@ impl<P> Job<P> {
         let report = FilesReport {
             files: all,
             progress,
+            not_kept: not_kept.into_inner(),
         };
         match stopped {
             None => Ok(report),
@@ -345,6 +352,8 @@ struct OneFile<'a> {
     options: &'a FileOptions,
     cache: Option<&'a Cache>,
     count: &'a (dyn Fn(u64) + Sync),
+    /// How many results were to be kept, and were not.
+    not_kept: &'a AtomicU64,
 }
 
 impl OneFile<'_> {
@@ -373,7 +382,10 @@ impl OneFile<'_> {
                 Cached::Done
             };
             // A result that cannot be kept is a result all the same.
-            drop(cache.put(&key, &entry));
+            if !cache.put(&key, &entry).unwrap_or(false) {
+                // Relaxed: it orders nothing.
+                self.not_kept.fetch_add(1, Ordering::Relaxed);
+            }
         }
         Ok(FileOutcome::Done(value))
     }

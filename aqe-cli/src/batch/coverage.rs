@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use aqe_core::BatchConfig;
 use aqe_core::batch::coverage::{
@@ -38,6 +38,8 @@ pub(super) struct Outcome {
     pub(super) stopped: Option<Stopped>,
     /// The signal that ended it.
     signal: Option<i32>,
+    /// Results that the next run has to find out again.
+    not_kept: u64,
     /// `None` when the run was ended: figures of a part look like a loss.
     pub(super) summary: Option<Summary>,
     /// `None` without a baseline, and when any report is missing on either side.
@@ -90,6 +92,7 @@ fn read(
         stopped,
         signal,
     } = driven;
+    let not_kept = report.not_kept;
     let mut reports = report.files;
     let baseline = reports.split_off(count);
     let [now, before] = runs.map(Run::finish);
@@ -106,12 +109,14 @@ fn read(
         baseline,
         stopped,
         signal,
+        not_kept,
         summary: now.as_ref().map(Summary::of),
         difference,
     })
 }
 
-/// The reports of one run, merged as they come. `None` as soon as they hold more together than they may.
+/// The reports of one run, merged as they come. `None` as soon as they hold more together than they may; of no use when
+/// merging has panicked.
 struct Run(Mutex<Option<Merge>>);
 
 impl Run {
@@ -139,8 +144,7 @@ impl Run {
     }
 
     fn finish(self) -> Option<Analysis> {
-        let run = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        run.map(Merge::finish)
+        self.0.into_inner().ok().flatten().map(Merge::finish)
     }
 }
 
@@ -215,6 +219,7 @@ fn conclude(outcome: &Outcome, arguments: &BatchArgs) -> Result<Exit, Failure> {
     let failed: Vec<(&Path, String)> = files()
         .filter_map(|file| Some((file.path.as_path(), why(file)?)))
         .collect();
+    output::complain(&not_kept(outcome.not_kept));
     output::complain(&failures(&failed));
     let kept = if arguments.no_cache {
         "nothing is kept with --no-cache"
@@ -322,6 +327,15 @@ pub(super) fn why(file: &FileReport) -> Option<String> {
         .into_iter()
         .fold(text, |text, cause| text + ": " + &cause);
     Some(one_line(&all))
+}
+
+fn not_kept(results: u64) -> String {
+    if results == 0 {
+        return String::new();
+    }
+    let results = counted(results, "result");
+    let warning = stderr_colors().odd("warning:");
+    format!("{warning} {results} could not be kept; --cache-size and --cache-dir make room\n")
 }
 
 fn failures(failed: &[(&Path, String)]) -> String {
