@@ -100,6 +100,13 @@ impl Switch {
         self.wake();
     }
 
+    /// Ends the run because its processor is shut down; futures that run are dropped.
+    pub(crate) fn shut_down(&self) {
+        self.set_reason(Stopped::ShutDown);
+        self.word.fetch_or(STOP | DROP, Ordering::AcqRel);
+        self.wake();
+    }
+
     /// Ends the run at once, for a reason that is on its way by other means.
     pub(crate) fn abandon(&self) {
         self.word.fetch_or(STOP | DROP, Ordering::AcqRel);

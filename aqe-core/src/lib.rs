@@ -104,6 +104,8 @@ pub use self::config::{Config, ConfigError, Loader};
 #[cfg(feature = "queue")]
 pub use self::engine::{Engine, EngineBuilder};
 pub use self::error::Error;
+#[cfg(all(feature = "batch", feature = "queue"))]
+pub use self::glue::through_queue::{QueuedContext, QueuedItem, ThroughQueue};
 #[cfg(feature = "batch")]
 #[doc(inline)]
 pub use aqe_batch::{BatchConfig, BatchProcessor, BatchReport, Checkpoint};
