@@ -25,13 +25,16 @@ const LONG: usize = 4;
 const SHORT: usize = 2;
 
 /// A size is measured for so long at least.
-const EPOCH: Duration = Duration::from_millis(50);
+const EPOCH: Duration = Duration::from_millis(30);
+
+/// How often the throughput is looked at: often enough that the end of an epoch is not waited for.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// And until every chunk in flight has turned over so many times: what was begun at the old size does not count.
 const TURNS: u64 = 2;
 
 /// Epochs for which a size is kept before its neighbours are looked at again.
-const REST: u32 = 40;
+const REST: u32 = 66;
 
 /// Follows the throughput with the chunk size.
 #[derive(Debug)]

@@ -93,6 +93,12 @@ impl Switch {
         self.wake();
     }
 
+    /// Ends the run as [`stop`](Self::stop) does, for a reason that somebody else gives.
+    pub(crate) fn stop_without_reason(&self) {
+        self.word.fetch_or(STOP, Ordering::AcqRel);
+        self.wake();
+    }
+
     /// Ends the run; futures that run are dropped.
     pub(crate) fn cancel(&self) {
         self.set_reason(Stopped::Cancelled);
