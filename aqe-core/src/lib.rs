@@ -57,6 +57,7 @@
 //!
 //! | word | meaning |
 //! | --- | --- |
+//! | run | Many items with one operation, processed by the [batch processor](batch) from the first to the report. |
 //! | engine | The components, set up by one configuration and shut down together: [`Engine`]. A process may have several. |
 //! | component | A part that works without the others. Each is a module here and a crate of its own. |
 //! | operation | A piece of asynchronous work: a closure, a future, or named data with a registered handler. |
