@@ -35,7 +35,7 @@ pub(super) const FIRST_SEGMENT: u64 = 256 << 10;
 const LARGEST_SEGMENT: u64 = 4 << 20;
 
 /// A log is not compacted while it is open before it has this length. In tests it need not be made so long first.
-const COMPACT_FROM: u64 = if cfg!(test) { 1 << 20 } else { LARGEST_SEGMENT };
+pub(super) const COMPACT_FROM: u64 = if cfg!(test) { 1 << 20 } else { LARGEST_SEGMENT };
 
 /// How long the log's own thread waits after a sync before the next, unless it is to hurry. A sync costs a good part of a
 /// processor for as long as it takes; back to back they would be felt by work that computes.
