@@ -199,7 +199,7 @@ async fn a_resumed_run_comes_to_what_an_uninterrupted_one_does() {
                 }
                 async move {
                     sleep(SECOND * u32::try_from(item % 3).unwrap()).await;
-                    if item % 5 == 0 && cx.attempt() == 1 {
+                    if item.is_multiple_of(5) && cx.attempt() == 1 {
                         return Err("503");
                     }
                     Ok(item * 2)
