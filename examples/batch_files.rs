@@ -12,7 +12,7 @@
 //!     1583  words in 2 files
 //! ```
 //!
-//! The arguments are files and patterns. On standard error there is the progress; Ctrl-C ends the run after the files that
+//! The arguments are files and patterns. A terminal shows a bar while it works; Ctrl-C ends the run after the files that
 //! are being read. What was done is kept by content in a folder for temporary files, so the next run reads only what is
 //! left or has changed. Section `batch` of a `qe.config.yaml`, found from the working folder, says how many files are
 //! read at once and how many may fail. The exit code is 0 when every file was counted.
@@ -27,6 +27,8 @@ use aqe_core::batch::{
     BatchConfig, BatchProcessor, CancelToken, FileOperation, FileOptions, FileOutcome, FilesReport,
     Progress, find_files,
 };
+use indicatif::style::TemplateError;
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -39,6 +41,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let loaded = Loader::of_process().discover(".").load()?;
     let processor = BatchProcessor::new(BatchConfig::from(&loaded.config().batch))?;
 
+    let bar = bar(files.len())?;
     let token = CancelToken::new();
     tokio::spawn(cancel_on_ctrl_c(token.clone()));
     // Files are read and counted on threads of the processor's own; this task only waits for them.
@@ -46,7 +49,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         let options = FileOptions::default()
             .cache_results(true)
             .cache_folder(std::env::temp_dir().join("aqe-batch-files"));
-        let job = processor.job("count words").cancel(&token).progress(show);
+        let job = processor.job("count words").cancel(&token);
+        let job = job.progress(move |progress| show(&bar, progress));
         job.process_files(&files, &count_words(), &options)
     });
     match run.await? {
@@ -76,7 +80,18 @@ async fn cancel_on_ctrl_c(token: CancelToken) {
     }
 }
 
-fn show(progress: &Progress) {
+/// A bar on standard error, which is not drawn where that is no terminal.
+fn bar(files: usize) -> Result<ProgressBar, TemplateError> {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {wide_msg}")?;
+    Ok(ProgressBar::new(files as u64).with_style(style))
+}
+
+/// Draws what the processor has measured. It calls this ten times a second, and once more at the end.
+fn show(bar: &ProgressBar, progress: &Progress) {
+    if progress.is_last {
+        bar.finish_and_clear();
+        return;
+    }
     let left = progress
         .time_left
         .map_or_else(String::new, |left| format!(", {left:.0?} left"));
@@ -85,13 +100,9 @@ fn show(progress: &Progress) {
     } else {
         ""
     };
-    eprintln!(
-        "{:3.0} %, {} of {} files, {} bytes{left}{waits}",
-        progress.percentage().unwrap_or(0.0),
-        progress.done,
-        progress.total.unwrap_or(progress.done),
-        progress.bytes,
-    );
+    let read = HumanBytes(progress.bytes);
+    bar.set_message(format!("{read}, {:.0}/s{left}{waits}", progress.rate));
+    bar.set_position(progress.done);
 }
 
 /// Prints what there is; whether it is everything.

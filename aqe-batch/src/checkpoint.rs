@@ -264,8 +264,11 @@ impl<K> Keeper<K> {
         let Some(ledger) = &self.ledger else {
             return;
         };
-        if let Err(error) = ledger.log.append(&mut self.entry) {
-            ledger.switch.stop(Stopped::Checkpoint(error));
+        match ledger.log.append(&mut self.entry) {
+            Ok(()) => {}
+            // Somebody else has been told what broke it, and is about to say so.
+            Err(CheckpointError::Broken { .. }) => ledger.switch.stop_without_reason(),
+            Err(error) => ledger.switch.stop(Stopped::Checkpoint(error)),
         }
     }
 

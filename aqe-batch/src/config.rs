@@ -30,7 +30,8 @@ pub struct BatchConfig {
     /// How many items may fail; one more aborts the run. 5 by default; `None` runs to the end whatever fails, and then
     /// all errors are kept in memory for the report.
     pub error_threshold: Option<u64>,
-    /// How many times, and after which delay, a failed item is tried again. Not at all by default.
+    /// How many times, and after which delay, a failed item is tried again. Not at all by default. On the runtime an item
+    /// that waits for a retry does not count to its chunk, up to as many as may be in flight.
     pub retry: RetryPolicy,
     /// How many items a [policy](crate::Job::on_error) may skip; those beyond count as failed. 100 by default.
     pub skip_limit: u64,

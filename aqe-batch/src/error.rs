@@ -129,6 +129,17 @@ pub enum Stopped {
     /// Somebody [cancelled](crate::CancelToken::cancel) it.
     #[error("cancelled")]
     Cancelled,
+    /// Its processor was [shut down](crate::BatchProcessor::shutdown).
+    #[error("the batch processor was shut down")]
+    ShutDown,
+    /// An item [asked for it](crate::ItemContext::stop_run), for a reason that concerns more than that item.
+    #[error("stopped by item {item}: {reason}")]
+    ByItem {
+        /// The number of the item.
+        item: u64,
+        /// What it said.
+        reason: String,
+    },
     /// Memory stayed scarce for as long as new chunks wait for it.
     #[error(
         "memory stayed above its threshold for {waited:?}; raise `memory_threshold`, or make room"

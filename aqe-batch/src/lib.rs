@@ -65,6 +65,7 @@
 //! | the consumer of a [stream](Job::stream) is slow | no chunk is claimed before it has taken some |
 //! | memory gets scarce | no chunk is claimed; the progress says so |
 //! | the run is [cancelled](CancelToken::cancel) | no item starts any more; on the runtime those that run are dropped |
+//! | the processor is [shut down](BatchProcessor::shutdown) | likewise, for runs that do not end within the grace |
 //! | its future or stream is dropped | likewise, and what was finished is in the checkpoint |
 //!
 //! # How it runs
@@ -106,6 +107,7 @@ mod policy;
 mod processor;
 mod progress;
 mod report;
+mod runs;
 mod switch;
 mod tasks;
 mod threads;
@@ -124,7 +126,8 @@ pub use crate::policy::{ByConfig, Decision, Jitter, OnError, Policy, RetryPolicy
 pub use crate::processor::{BatchProcessor, Job};
 pub use crate::progress::{Progress, ProgressStream};
 pub use crate::report::{BatchReport, FailedItem, Results};
+pub use crate::runs::ShutdownReport;
 pub use crate::tasks::{
-    BatchStream, FromStream, IntoItems, ItemContext, Items, Iterated, Outcome, from_stream,
+    BatchStream, FromStream, IntoItems, ItemContext, Items, Iterated, Outcome, Rest, from_stream,
 };
 pub use crate::ticker::ByteCounter;

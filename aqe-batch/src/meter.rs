@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-/// The counters of one worker. Only that worker calls anything but `read`; relaxed, as they order nothing.
+/// The counters of one worker. Only that worker calls what is not said to be for all; relaxed, as they order nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     cells: CachePadded<Cells>,
@@ -64,8 +64,9 @@ impl Meter {
         raise(&self.cells.failed, 1);
     }
 
+    /// Several items of a worker may call it, from other threads as well.
     pub(crate) fn retried(&self) {
-        raise(&self.cells.retried, 1);
+        self.cells.retried.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Several items of a worker may call it, from other threads as well.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cancel::CancelToken;
 use crate::checkpoint::{Checkpoint, Keep, Ledger};
@@ -13,14 +14,19 @@ use crate::log::{CheckpointError, JobIdentity};
 use crate::meter::Meter;
 use crate::policy::{ByConfig, Decision, OnError};
 use crate::progress::{self, Progress, ProgressStream};
+use crate::runs::{Running, Runs, ShutdownReport};
 use crate::switch::Switch;
 use crate::ticker::{Audience, Before, ByteCounter, Ticker};
 
 /// Processes many items in chunks. It is a configuration that has been checked; [`job`](Self::job) begins a run with it,
 /// and any number of runs may use it at once.
 #[derive(Clone, Debug)]
+///
+/// Clones are handles of the same processor. Dropping them ends nothing: a run belongs to whoever began it.
+/// [`shutdown`](Self::shutdown) ends all of them.
 pub struct BatchProcessor {
     config: Arc<BatchConfig>,
+    runs: Arc<Runs>,
 }
 
 impl BatchProcessor {
@@ -33,6 +39,7 @@ impl BatchProcessor {
         config.validate()?;
         Ok(Self {
             config: Arc::new(config),
+            runs: Arc::default(),
         })
     }
 
@@ -48,6 +55,7 @@ impl BatchProcessor {
         let name = name.into();
         Job {
             config: Arc::clone(&self.config),
+            runs: Arc::clone(&self.runs),
             identity: JobIdentity::new(name),
             checkpoint: None,
             codec: NotKept,
@@ -55,6 +63,52 @@ impl BatchProcessor {
             audience: Audience::default(),
             cancel: None,
         }
+    }
+
+    /// How many runs have begun and are not over.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether it has been [shut down](Self::shutdown).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.runs.is_closed()
+    }
+
+    /// Begins no more runs, lets those that run come to their end, and ends those that have not after `grace` as a
+    /// [cancellation](CancelToken::cancel) does.
+    ///
+    /// Both those and runs that are begun from now on tell their callers [`Stopped::ShutDown`]. What they have done is in
+    /// their report and in their checkpoint, from which a later run goes on: an end by shutdown repeats nothing that had
+    /// ended.
+    ///
+    /// It returns within `grace` and one poll of the items that ran; on threads, within `grace` and the rest of those items,
+    /// since those cannot be interrupted. With more than no grace it needs a tokio runtime with its time enabled.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use aqe_batch::{BatchConfig, BatchProcessor, Stopped};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let processor = BatchProcessor::new(BatchConfig::default())?;
+    /// let wait = |_: u64, _| async { Ok::<_, std::convert::Infallible>(tokio::time::sleep(Duration::from_secs(60)).await) };
+    /// let run = tokio::spawn(processor.job("a day").run(0..144_000, wait));
+    /// tokio::time::sleep(Duration::from_secs(601)).await;
+    ///
+    /// assert_eq!(processor.shutdown(Duration::from_secs(120)).await.cut, 1);
+    /// let error = run.await?.unwrap_err();
+    /// assert!(matches!(error.stopped(), Stopped::ShutDown));
+    /// assert_eq!(error.report().progress.done, 1_200);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// If this future is dropped the processor stays closed, and its runs go on.
+    pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
+        self.runs.shut_down(grace).await
     }
 }
 
@@ -68,6 +122,7 @@ impl BatchProcessor {
 #[must_use = "a job does nothing until it is given items"]
 pub struct Job<P = ByConfig, C = NotKept> {
     pub(crate) config: Arc<BatchConfig>,
+    pub(crate) runs: Arc<Runs>,
     pub(crate) identity: JobIdentity,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) codec: C,
@@ -94,6 +149,7 @@ impl<P, C> Job<P, C> {
     pub fn checkpoint_with<D>(self, checkpoint: Checkpoint, codec: D) -> Job<P, D> {
         Job {
             config: self.config,
+            runs: self.runs,
             identity: self.identity,
             checkpoint: Some(checkpoint),
             codec,
@@ -111,6 +167,7 @@ impl<P, C> Job<P, C> {
     {
         Job {
             config: self.config,
+            runs: self.runs,
             identity: self.identity,
             checkpoint: self.checkpoint,
             codec: self.codec,
@@ -152,14 +209,15 @@ impl<P, C> Job<P, C> {
         self
     }
 
-    /// The switch and the identity of the run, before anything is opened.
-    pub(crate) fn switch(&self) -> Arc<Switch> {
+    /// Begins the run, before anything is opened: its switch, and what makes it one that is not over.
+    pub(crate) fn begin(&self) -> Result<(Arc<Switch>, Running), Stopped> {
         let config = &self.config;
         let switch = Switch::new(config.error_threshold, config.skip_limit, config.chunk_size);
         if let Some(token) = &self.cancel {
             token.attach(&switch);
         }
-        switch
+        let running = self.runs.begin(&switch)?;
+        Ok((switch, running))
     }
 
     /// Names in the identity how results are kept.

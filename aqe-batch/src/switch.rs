@@ -93,9 +93,22 @@ impl Switch {
         self.wake();
     }
 
+    /// Ends the run as [`stop`](Self::stop) does, for a reason that somebody else gives.
+    pub(crate) fn stop_without_reason(&self) {
+        self.word.fetch_or(STOP, Ordering::AcqRel);
+        self.wake();
+    }
+
     /// Ends the run; futures that run are dropped.
     pub(crate) fn cancel(&self) {
         self.set_reason(Stopped::Cancelled);
+        self.word.fetch_or(STOP | DROP, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// Ends the run because its processor is shut down; futures that run are dropped.
+    pub(crate) fn shut_down(&self) {
+        self.set_reason(Stopped::ShutDown);
         self.word.fetch_or(STOP | DROP, Ordering::AcqRel);
         self.wake();
     }

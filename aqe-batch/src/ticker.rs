@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
-use crate::adaptive::Sizer;
+use crate::adaptive::{self, Sizer};
 use crate::config::{BatchConfig, Sizing};
 use crate::error::Stopped;
 use crate::memory::{self, Memory, Verdict, Watch};
@@ -89,6 +89,8 @@ pub(crate) struct Ticker {
     sizer: Option<Sizer>,
     pace: Pace,
     interval: Duration,
+    /// When memory is looked at next.
+    look_at: Duration,
     /// When progress is told next.
     tell_at: Duration,
     before: Before,
@@ -126,6 +128,7 @@ impl Ticker {
             sizer,
             pace: Pace::new(),
             interval: config.progress_interval,
+            look_at: Duration::ZERO,
             tell_at: config.progress_interval,
             before,
             total,
@@ -135,12 +138,19 @@ impl Ticker {
 
     /// How long to wait from one tick to the next.
     pub(crate) fn every(&self) -> Duration {
-        self.interval.min(memory::LOOK_EVERY)
+        let every = self.interval.min(memory::LOOK_EVERY);
+        match self.sizer {
+            Some(_) => every.min(adaptive::LOOK_EVERY),
+            None => every,
+        }
     }
 
     /// Looks at everything; `now` is the time since the run began.
     pub(crate) fn tick(&mut self, now: Duration) {
-        self.look_at_memory(now);
+        if now >= self.look_at {
+            self.look_at = now + memory::LOOK_EVERY.min(self.interval);
+            self.look_at_memory(now);
+        }
         let counts = Counts::of(&self.meters);
         if let Some(sizer) = &mut self.sizer {
             self.switch.set_chunk(sizer.observe(now, counts.ended()));

@@ -96,8 +96,8 @@ fn what_is_kept_has_this_shape() {
                 "lines": [[3, 4, 0], [9, 9, 3]],
                 "branches": {
                     "outcomes": [
-                        {"l": 9, "b": 0, "a": {"n": 1}, "t": 2},
-                        {"l": 9, "b": 0, "a": {"t": "e0,x"}, "t": null},
+                        [9, 0, {"n": 1}, 2],
+                        [9, 0, {"t": "e0,x"}, null],
                     ],
                     "counted": [{"line": 9, "outcomes": {"covered": 1, "total": 2, "percent": 50.0}}],
                 },

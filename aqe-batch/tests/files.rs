@@ -190,6 +190,26 @@ fn files_fail_alone_and_are_named() {
 }
 
 #[test]
+fn results_that_cannot_be_kept_are_counted_and_there_all_the_same() {
+    let place = Place::new();
+    let small = place.options().cache_results(true).max_cache_bytes(64);
+    let (report, ran) = place.run("1", &small);
+    assert_eq!((values(&report).len(), ran, report.not_kept), (30, 30, 30));
+
+    // Each folder that the cache may want to make is a file.
+    let full = place.folder.path().join("full");
+    fs::create_dir(&full).unwrap();
+    for first in 0..=255 {
+        fs::write(full.join(format!("{first:02x}")), "").unwrap();
+    }
+    let full = place.options().cache_results(true).cache_folder(full);
+    let (report, ran) = place.run("1", &full);
+    assert_eq!((values(&report).len(), ran, report.not_kept), (30, 30, 30));
+    let (report, _) = place.run("1", &place.options().cache_results(true));
+    assert_eq!(report.not_kept, 0);
+}
+
+#[test]
 fn bytes_are_counted_and_a_cache_that_cannot_be_is_an_error() {
     let place = Place::new();
     let (report, _) = place.run("1", &place.options().cache_results(true));

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use aqe_core::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
@@ -23,6 +24,9 @@ pub(crate) enum Command {
     /// Build the project's tests and run them in parallel
     #[command(visible_alias = "r", after_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
+    /// Apply an operation to many files; a run that was ended goes on where it was
+    #[command(after_help = BATCH_EXAMPLES)]
+    Batch(Box<BatchArgs>),
     /// Read, check and change qe.config.yaml
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
@@ -99,6 +103,99 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) config: ConfigSource,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BatchArgs {
+    /// Files, or patterns in quotes, as in 'reports/**/*.info'
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<String>,
+    /// What is done with each file
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub(crate) operation: OperationArg,
+
+    // All words up to the next option: of `--baseline old/*.info`, which a shell expands, none becomes a FILE unnoticed.
+    /// Compare with reports of an earlier run: all words up to the next option
+    #[arg(long, num_args = 1.., value_name = "REPORT", value_hint = ValueHint::FilePath, help_heading = "Coverage")]
+    pub(crate) baseline: Vec<String>,
+    /// End with exit code 1 when fewer percent of the lines are covered
+    #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Coverage")]
+    pub(crate) fail_under: Option<f64>,
+    /// Take this folder, besides the working folder, off paths in reports (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Coverage")]
+    pub(crate) strip_prefix: Vec<String>,
+    /// The format of all reports; without it, the first bytes of each decide
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Coverage")]
+    pub(crate) report_format: Option<ReportFormatArg>,
+    /// Refuse reports that take more memory
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "1GiB",
+        help_heading = "Coverage"
+    )]
+    pub(crate) max_memory: ByteSize,
+
+    /// Files at once, one per processor at most [default: batch.concurrency]
+    #[arg(long, value_name = "N", help_heading = "How they are processed")]
+    pub(crate) concurrency: Option<String>,
+    /// Process every file, and keep nothing for the next run
+    #[arg(
+        long,
+        conflicts_with = "cache_dir",
+        help_heading = "How they are processed"
+    )]
+    pub(crate) no_cache: bool,
+    /// Folder for results of unchanged files [default: see below]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "How they are processed")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Size of that folder; what was not used for longest goes first
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "1GiB",
+        help_heading = "How they are processed"
+    )]
+    pub(crate) cache_size: ByteSize,
+
+    /// A bar, or a line per file; "auto" shows a bar on a terminal
+    #[arg(long, value_enum, default_value_t = ProgressArg::Auto, value_name = "STYLE", help_heading = "What you see")]
+    pub(crate) progress: ProgressArg,
+    /// When to use colours; "auto" heeds CARGO_TERM_COLOR and NO_COLOR
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN", help_heading = "What you see")]
+    pub(crate) color: ColorArg,
+    /// Name every uncovered line on a narrow terminal too, and every warning
+    #[arg(short, long, help_heading = "What you see")]
+    pub(crate) verbose: bool,
+    /// Print one JSON document on stdout
+    #[arg(long, conflicts_with = "verbose", help_heading = "What you see")]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigSource,
+}
+
+/// The operations by name, as [`FileOperations::built_in`](aqe_core::batch::FileOperations::built_in) lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OperationArg {
+    // Totals and gaps of coverage reports.
+    AnalyzeCoverage,
+}
+
+/// The formats of coverage reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormatArg {
+    Lcov,
+    Cobertura,
+    LlvmJson,
+}
+
+/// Reads a percentage.
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("write a number from 0 to 100".to_owned()),
+    }
 }
 
 /// What cargo builds; the flags mean what they mean to `cargo test`.
@@ -340,6 +437,29 @@ Results go to standard output, messages to standard error. Settings that no flag
 qe.config.yaml; `aqe config list` shows them.
 The exit code is 0 when every test passed, 1 when one failed, 3 when the tests do not build;
 `aqe --help` lists them all.";
+
+const BATCH_EXAMPLES: &str = "\
+Examples:
+  aqe batch --operation analyze-coverage lcov.info
+  aqe batch --operation analyze-coverage 'shards/**/*.xml' --fail-under 80
+  aqe batch --operation analyze-coverage lcov.info --baseline main.info
+  aqe batch --operation analyze-coverage --json lcov.info > coverage.json
+
+analyze-coverage reads LCOV, Cobertura XML and the JSON of `llvm-cov export`, of any size, adds
+them up, and prints totals for each file, each package and the run, and the lines that nothing has
+executed. With --baseline it says what has changed; where the earlier run was in another folder,
+name that with --strip-prefix.
+
+Results are kept by content: a file that has not changed is not read again, and a run that was
+ended, by Ctrl-C or kill -9, goes on where it was. They are in aqe/batch-cache in cargo's target
+folder (CARGO_TARGET_DIR, or that of the nearest package from here up), else in .aqe/batch-cache
+here. A result larger than an eighth of --cache-size is not kept. The folder may be deleted at any
+time.
+
+Results go to standard output, messages to standard error. Section batch of qe.config.yaml says
+how many files are read at once and how many may fail; `aqe config list` shows it.
+The exit code is 0 when every file was processed, 1 when one failed or --fail-under was not met,
+4 when no file matched, 130 after Ctrl-C; `aqe --help` lists them all.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

@@ -5,16 +5,22 @@ use std::process::ExitCode;
 /// How the program ended, as its caller sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// What was asked for was done, and every test that ran passed.
+    /// What was asked for was done: every test that ran passed, every file was processed.
     Success,
     /// The run finished and at least one test failed.
     TestsFailed,
+    /// At least one file could not be processed.
+    FilesFailed,
+    /// Less is covered than was asked for.
+    TooLittleCovered,
     /// The command line or the configuration is wrong; nothing was run.
     Usage,
     /// The project's tests do not build; cargo has said why.
     BuildFailed,
     /// No test matched.
     NoTests,
+    /// No file matched.
+    NoFiles,
     /// Test binaries could not be listed, or something the run needs is missing or refused.
     Environment,
     /// A signal ended the run: Ctrl-C, a hang-up or a termination request.
@@ -29,10 +35,10 @@ impl Exit {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::TestsFailed => 1,
+            Self::TestsFailed | Self::FilesFailed | Self::TooLittleCovered => 1,
             Self::Usage => 2,
             Self::BuildFailed => 3,
-            Self::NoTests => 4,
+            Self::NoTests | Self::NoFiles => 4,
             Self::Environment => 5,
             Self::Interrupted { signal } => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         }
@@ -48,10 +54,10 @@ impl From<Exit> for ExitCode {
 /// The table as `--help` shows it.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0    done; every test that ran passed
-  1    at least one test failed
+  0    done; every test that ran passed, every file was processed
+  1    at least one test or file failed, or less is covered than --fail-under asks for
   2    wrong command line or configuration; nothing was run
   3    the project's tests do not build (cargo says why)
-  4    no test matched
+  4    no test or no file matched
   5    test binaries could not be listed, or the machine refused something the run needs
   130  interrupted (Ctrl-C); 129 and 143 after a hang-up and a termination request";

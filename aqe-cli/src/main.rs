@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error; [`exit::Exit`] lists what the exit codes mean.
 
 mod args;
+mod batch;
 mod completions;
 mod config;
 mod exit;
@@ -10,6 +11,7 @@ mod failure;
 mod output;
 mod report;
 mod run;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Batch(arguments) => batch::run(&arguments),
         Command::Config(arguments) => config::run(&arguments.command),
         Command::Completions { shell } => completions::print(shell),
     };

@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+#[path = "support/snapshot.rs"]
+mod snapshot;
 mod support;
+use snapshot::check_snapshot;
 use support::{Ran, aqe};
 
 /// Runs the program with a line of words without spaces.
@@ -23,26 +25,12 @@ fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Set `UPDATE_SNAPSHOTS=1` to write what the program says now, and read the difference before committing it.
-fn check_snapshot(name: &str, text: &str) {
-    let path = here().join("tests/snapshots").join(name);
-    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        fs::write(&path, text).unwrap();
-    }
-    let expected = fs::read_to_string(&path)
-        .unwrap_or_default()
-        .replace("\r\n", "\n");
-    assert!(
-        text == expected,
-        "{name} is not what it was; UPDATE_SNAPSHOTS=1 writes it anew. Now:\n{text}"
-    );
-}
-
 #[test]
 fn help_is_what_it_was() {
     for (name, line) in [
         ("aqe.txt", "--help"),
         ("run.txt", "run --help"),
+        ("batch.txt", "batch --help"),
         ("config.txt", "config --help"),
         ("config-get.txt", "config get --help"),
         ("config-set.txt", "config set --help"),
@@ -65,7 +53,8 @@ fn help_is_what_it_was() {
 #[test]
 fn the_examples_in_the_help_are_accepted() {
     // What they would do needs a project; here only their words are read, which `--help` at the end makes harmless.
-    let help = run_line(here(), "run --help").stdout + &run_line(here(), "config --help").stdout;
+    let help = ["run --help", "batch --help", "config --help"];
+    let help: String = help.map(|line| run_line(here(), line).stdout).concat();
     let mut count = 0;
     for line in help.lines().filter_map(|line| line.strip_prefix("  aqe ")) {
         let words = line.split("  ").next().unwrap().split(" >").next().unwrap();
@@ -73,7 +62,7 @@ fn the_examples_in_the_help_are_accepted() {
         assert_eq!(ran.code, 0, "aqe {words}: {}", ran.stderr);
         count += 1;
     }
-    assert!(count >= 12, "{count} examples");
+    assert!(count >= 16, "{count} examples");
 }
 
 #[test]
@@ -92,6 +81,26 @@ fn wrong_words_end_with_2_and_say_what_is_wrong() {
         ("run --json --progress live", "cannot be used with"),
         ("run --json --verbose", "cannot be used with"),
         ("run --release --cargo-profile x", "cannot be used with"),
+        ("batch lcov.info", "--operation"),
+        ("batch --operation analyze-coverage", "<FILE>..."),
+        ("batch --operation analyse-coverage x", "analyze-coverage"),
+        ("batch --operation x x", "possible values: analyze-coverage"),
+        (
+            "batch --operation analyze-coverage --baseline x y",
+            "<FILE>...",
+        ),
+        (
+            "batch --operation analyze-coverage x --fail-under 101",
+            "a number from 0 to 100",
+        ),
+        (
+            "batch --operation analyze-coverage x --no-cache --cache-dir y",
+            "cannot be used with",
+        ),
+        (
+            "batch --operation analyze-coverage x --max-memory much",
+            "--max-memory",
+        ),
         ("config", "Usage: aqe config"),
         ("config set run.jobs", "<VALUE>"),
         (
@@ -113,6 +122,7 @@ fn completions_know_every_command() {
         assert_eq!(ran.code, 0, "{shell}: {}", ran.stderr);
         for word in [
             "run",
+            "batch",
             "config",
             "completions",
             "get",
@@ -123,6 +133,10 @@ fn completions_know_every_command() {
             "isolation",
         ] {
             assert!(ran.stdout.contains(word), "{shell} does not know {word}");
+        }
+        // The two others complete no values.
+        if ["bash", "zsh", "fish"].contains(&shell) {
+            assert!(ran.stdout.contains("analyze-coverage"), "{shell}");
         }
         check_syntax(shell, &ran.stdout);
     }

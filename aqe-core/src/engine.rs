@@ -8,10 +8,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "batch")]
+use aqe_batch::{BatchConfig, BatchProcessor};
 use aqe_queue::{
     AsyncOperationQueue, DrainReport, Lanes, Placement, QueueConfig, QueueObserver, Registry,
 };
 
+#[cfg(feature = "batch")]
+use crate::ThroughQueue;
 use crate::{Config, Error};
 
 /// The components of aqe, set up by one [`Config`] and shut down together.
@@ -38,6 +42,8 @@ pub struct Engine {
 struct Inner {
     config: Config,
     queue: AsyncOperationQueue,
+    #[cfg(feature = "batch")]
+    batch: BatchProcessor,
 }
 
 impl Engine {
@@ -66,6 +72,34 @@ impl Engine {
     #[must_use]
     pub fn queue(&self) -> &AsyncOperationQueue {
         &self.inner.queue
+    }
+
+    /// The batch processor, which works as section `batch` of the configuration says.
+    ///
+    /// Its runs on the runtime may [go through the queue](Self::through_queue). [`shutdown`](Self::shutdown) ends them; to
+    /// drop the engine does nothing to them.
+    ///
+    /// ```
+    /// use aqe_core::{Config, Engine};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let engine = Engine::new(Config::parse("batch:\n  chunkSize: 50\n", "qe.config.yaml")?)?;
+    /// let double = |item: u64, _| async move { Ok::<_, std::convert::Infallible>(item * 2) };
+    /// let report = engine.batch().job("double").run(0..1_000, double).await?;
+    /// assert_eq!(report.results.get(21), Some(&42));
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "batch")]
+    #[must_use]
+    pub fn batch(&self) -> &BatchProcessor {
+        &self.inner.batch
+    }
+
+    /// Prepares an operation for the items of a run, each of which becomes an operation of the engine's queue; see
+    /// [`ThroughQueue`].
+    #[cfg(feature = "batch")]
+    pub fn through_queue<I, E>(&self) -> ThroughQueue<I, E> {
+        ThroughQueue::new(&self.inner.queue)
     }
 
     /// Makes lanes, without any yet, that place operations as `execution.loadBalancing` says. Each lane that is added is a
@@ -101,15 +135,34 @@ impl Engine {
     /// Ends in good order: accepts nothing more, lets everything that was accepted run to its end, retries included,
     /// and cancels what is left after `grace`. The report names what was cut.
     ///
+    /// Runs of the [batch processor](Self::batch) come first, because they may go through the queue: as long as there are
+    /// any, no other begins and the queue stays open. Those that are not over after `grace` are ended as a cancellation
+    /// ends them, and say [`Stopped::ShutDown`](crate::batch::Stopped::ShutDown). Nothing that they have recorded is lost:
+    /// started again, a run with a checkpoint repeats nothing that had ended. Items on threads cannot be interrupted, and
+    /// are waited for. The operations of the queue run meanwhile, and have what is left of `grace` when it closes; the
+    /// report counts what has finished from then on.
+    ///
     /// A paused queue is resumed for this. To cancel at once what has not begun, call
     /// [`AsyncOperationQueue::shutdown`] on the [`queue`](Self::queue). Calling it again, or from several places, is harmless: each call
     /// waits until nothing is left, no longer than its own `grace`.
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped the engine stays closed and goes on with what it has; nothing is cut.
+    /// If this future is dropped the engine goes on with what it has; nothing is cut. It begins no run any more, and the
+    /// queue accepts nothing unless there are runs.
     pub async fn shutdown(&self, grace: Duration) -> DrainReport {
-        self.inner.queue.drain_within(grace).await
+        let Inner { queue, .. } = &*self.inner;
+        #[cfg(feature = "batch")]
+        let waited = {
+            // A run that goes through a paused queue would never end.
+            queue.resume();
+            self.inner.batch.shutdown(grace).await.elapsed
+        };
+        #[cfg(not(feature = "batch"))]
+        let waited = Duration::ZERO;
+        let mut report = queue.drain_within(grace.saturating_sub(waited)).await;
+        report.elapsed += waited;
+        report
     }
 }
 
@@ -156,12 +209,14 @@ pub struct EngineBuilder {
     observers: Vec<Arc<dyn QueueObserver>>,
     registry: Registry,
     /// Applied in order to what the configuration says.
-    adjustments: Vec<Adjustment>,
+    adjustments: Vec<Adjustment<QueueConfig>>,
+    #[cfg(feature = "batch")]
+    batch_adjustments: Vec<Adjustment<BatchConfig>>,
     workers: Option<usize>,
     threads: Option<usize>,
 }
 
-type Adjustment = Box<dyn FnOnce(QueueConfig) -> QueueConfig + Send>;
+type Adjustment<C> = Box<dyn FnOnce(C) -> C + Send>;
 
 impl EngineBuilder {
     /// Sets the configuration, from [`Loaded::into_config`](crate::config::Loaded::into_config) or made by hand.
@@ -177,6 +232,27 @@ impl EngineBuilder {
         change: impl FnOnce(QueueConfig) -> QueueConfig + Send + 'static,
     ) -> Self {
         self.adjustments.push(Box::new(change));
+        self
+    }
+
+    /// Changes the batch processor's settings after the configuration has had its say, such as its retries or the bounds
+    /// of its chunks, which no file sets. Several changes are applied in the order of the calls.
+    ///
+    /// ```
+    /// use aqe_core::{Config, Engine};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::parse("batch:\n  concurrency: 2\n", "qe.config.yaml")?;
+    /// let engine = Engine::builder().config(config).batch(|batch| batch.adaptive(1, 500)).build()?;
+    /// assert_eq!(engine.batch().config().concurrency, 2);
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "batch")]
+    pub fn batch(
+        mut self,
+        change: impl FnOnce(BatchConfig) -> BatchConfig + Send + 'static,
+    ) -> Self {
+        self.batch_adjustments.push(Box::new(change));
         self
     }
 
@@ -212,13 +288,16 @@ impl EngineBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Queue`] if a setting of the queue cannot work, there is no runtime, or the system starts no thread. Nothing has been spawned then.
+    /// [`Error::Queue`] if a setting of the queue cannot work, there is no runtime, or the system starts no thread, and
+    /// [`Error::Batch`](crate::Error) if a setting of the batch processor cannot work. Nothing has been spawned then.
     pub fn build(self) -> Result<Engine, Error> {
-        let settings = QueueConfig::from(&self.config);
-        let settings = self
-            .adjustments
-            .into_iter()
-            .fold(settings, |settings, change| change(settings));
+        // First, as it spawns nothing.
+        #[cfg(feature = "batch")]
+        let batch = BatchProcessor::new(adjusted(
+            BatchConfig::from(&self.config.batch),
+            self.batch_adjustments,
+        ))?;
+        let settings = adjusted(QueueConfig::from(&self.config), self.adjustments);
         let mut queue = AsyncOperationQueue::builder(settings).registry(self.registry);
         for observer in self.observers {
             queue = queue.observer(observer);
@@ -236,9 +315,17 @@ impl EngineBuilder {
             inner: Arc::new(Inner {
                 config: self.config,
                 queue: queue.build()?,
+                #[cfg(feature = "batch")]
+                batch,
             }),
         })
     }
+}
+
+fn adjusted<C>(settings: C, changes: Vec<Adjustment<C>>) -> C {
+    changes
+        .into_iter()
+        .fold(settings, |settings, change| change(settings))
 }
 
 impl fmt::Debug for EngineBuilder {

@@ -57,6 +57,7 @@
 //!
 //! | word | meaning |
 //! | --- | --- |
+//! | run | Many items with one operation, processed by the [batch processor](batch) from the first to the report. |
 //! | engine | The components, set up by one configuration and shut down together: [`Engine`]. A process may have several. |
 //! | component | A part that works without the others. Each is a module here and a crate of its own. |
 //! | operation | A piece of asynchronous work: a closure, a future, or named data with a registered handler. |
@@ -104,6 +105,8 @@ pub use self::config::{Config, ConfigError, Loader};
 #[cfg(feature = "queue")]
 pub use self::engine::{Engine, EngineBuilder};
 pub use self::error::Error;
+#[cfg(all(feature = "batch", feature = "queue"))]
+pub use self::glue::through_queue::{QueuedContext, QueuedItem, ThroughQueue};
 #[cfg(feature = "batch")]
 #[doc(inline)]
 pub use aqe_batch::{BatchConfig, BatchProcessor, BatchReport, Checkpoint};

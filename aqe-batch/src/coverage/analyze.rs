@@ -7,11 +7,10 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::warning::Warnings;
-use super::{Coverage, CoverageError, Exceeded, Format, Limits, PathRules, Position, Totals, read};
+use super::{Coverage, CoverageError, Format, Limits, Merge, PathRules, Totals, read};
 
 /// The name of the operation.
 pub const OPERATION: &str = "analyze-coverage";
@@ -64,12 +63,12 @@ impl AnalyzeOptions {
 /// The form for keeping: it can be serialised, read back and merged. [`Summary`](super::Summary) is the form for
 /// reading.
 ///
-/// As JSON, with lines as `[first, last, hits]`; whenever this changes, so does [`OPERATION_VERSION`]:
+/// As JSON, with lines as `[first, last, hits]` and outcomes as `[line, block, arm, taken]`; whenever this changes, so does [`OPERATION_VERSION`]:
 ///
 /// ```json
 /// { "coverage": { "src/lib.rs": { "package": null,
 ///                                 "lines": [ [3, 5, 0], [9, 9, 2] ],
-///                                 "branches": { "outcomes": [ { "l": 9, "b": 0, "a": { "n": 1 }, "t": 2 } ] },
+///                                 "branches": { "outcomes": [ [9, 0, { "n": 1 }, 2] ] },
 ///                                 "functions": { "named": [ { "name": "f", "line": 3, "hits": 0 } ],
 ///                                                "counted": { "covered": 0, "total": 0, "percent": null } } } },
 ///   "reports": [ { "name": "lcov.info", "format": "lcov", "totals": { … } } ],
@@ -105,6 +104,14 @@ impl Analysis {
         self.reports.extend(other.reports);
         self.warnings.merge(other.warnings);
     }
+
+    /// Gives everything that was read the name of one report.
+    pub(crate) fn rename(&mut self, report: &str) {
+        for info in &mut self.reports {
+            info.name = report.into();
+        }
+        self.warnings.rename(report);
+    }
 }
 
 /// Reads one report from a file. Its name is its path.
@@ -135,23 +142,9 @@ pub fn analyze<P: AsRef<Path>>(
     paths: impl IntoIterator<Item = P>,
     options: &AnalyzeOptions,
 ) -> Result<Analysis, CoverageError> {
-    let mut analysis = Analysis::default();
-    for path in paths {
-        analysis.merge(analyze_file(path.as_ref(), options)?);
-        within(options.limits.memory, &analysis)?;
+    let mut merge = Merge::new(options.limits);
+    for (place, path) in paths.into_iter().enumerate() {
+        merge.add(place, analyze_file(path.as_ref(), options)?)?;
     }
-    Ok(analysis)
-}
-
-/// Refuses an analysis that has grown too large, in the name of the report that was one too many.
-fn within(limit: ByteSize, analysis: &Analysis) -> Result<(), CoverageError> {
-    if analysis.coverage.heap_bytes() <= limit.as_u64() {
-        return Ok(());
-    }
-    let report = analysis.reports.last().map(|report| report.name.clone());
-    Err(CoverageError::LimitExceeded {
-        report: report.unwrap_or_default(),
-        position: Position::line(1),
-        exceeded: Exceeded::Memory(limit),
-    })
+    Ok(merge.finish())
 }

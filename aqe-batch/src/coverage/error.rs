@@ -43,6 +43,15 @@ pub enum CoverageError {
         /// What is wrong, and what can be done.
         problem: String,
     },
+    /// What was kept of the report is not a result of [`operation`](super::operation()).
+    #[error("what is kept of {report} is no coverage; read it again without what is kept")]
+    NoResult {
+        /// The name of the report.
+        report: Box<str>,
+        /// What is wrong with it.
+        #[source]
+        error: serde_json::Error,
+    },
     /// The report costs more than [`Limits`](super::Limits) allows.
     #[error("{report}:{position}: {exceeded}; raise that limit if the report is to be trusted")]
     LimitExceeded {
@@ -63,6 +72,7 @@ impl CoverageError {
             Self::Io { report, .. }
             | Self::UnknownFormat { report, .. }
             | Self::Malformed { report, .. }
+            | Self::NoResult { report, .. }
             | Self::LimitExceeded { report, .. } => report,
         }
     }

@@ -8,6 +8,7 @@
 //! - [`Analysis`] is for keeping: it can be merged with others in any grouping, written down and read back.
 //! - [`Summary`] is for reading: figures and gaps, as JSON or as text.
 //! - [`Difference`] compares two runs.
+//! - [`operation()`] does it for many files, each once for its content; [`merge()`] makes one analysis of the results.
 //!
 //! # What is counted
 //!
@@ -45,6 +46,7 @@ mod error;
 mod format;
 mod limits;
 mod model;
+mod operation;
 mod paths;
 mod read;
 mod summary;
@@ -61,6 +63,7 @@ pub use self::model::{
     BranchLine, Branches, Coverage, FileCoverage, Function, Functions, LineHits, LineRange,
     LineRun, Tally, Totals,
 };
+pub use self::operation::{Merge, analysis_of, merge, operation};
 pub use self::paths::PathRules;
 pub use self::read::read;
 pub use self::summary::{FileSummary, PackageSummary, Summary, UncoveredFunction};

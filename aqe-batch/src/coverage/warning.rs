@@ -145,6 +145,19 @@ impl Warnings {
         }
     }
 
+    /// Gives all of them the same report.
+    pub(crate) fn rename(&mut self, report: &str) {
+        for warning in &mut self.kept {
+            warning.report = report.into();
+        }
+    }
+
+    /// Counts those of `other` without keeping any.
+    pub(crate) fn count(&mut self, other: &Self) {
+        let all = other.more.saturating_add(other.kept.len() as u64);
+        self.more = self.more.saturating_add(all);
+    }
+
     pub(crate) fn merge(&mut self, other: Self) {
         for warning in other.kept {
             self.push(warning);

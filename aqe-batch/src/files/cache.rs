@@ -77,11 +77,11 @@ impl Cache {
         entry
     }
 
-    /// Keeps something; what would take more than an eighth of the room is not kept.
-    pub(super) fn put(&self, key: &Key, entry: &Cached) -> io::Result<()> {
+    /// Keeps something, and says whether it did: what would take more than an eighth of the room is not kept.
+    pub(super) fn put(&self, key: &Key, entry: &Cached) -> io::Result<bool> {
         let bytes = encode(entry);
         if bytes.len() as u64 > self.max_bytes / 8 {
-            return Ok(());
+            return Ok(false);
         }
         let path = self.path(key);
         if let Some(folder) = path.parent() {
@@ -102,7 +102,7 @@ impl Cache {
         if before + bytes.len() as u64 >= self.max_bytes / 8 {
             self.trim();
         }
-        written
+        written.map(|()| true)
     }
 
     /// Removes what was not used for longest, until what is left fits.
@@ -138,11 +138,8 @@ impl Cache {
             let inner = list(&path).map(|it| it.path());
             // What a killed process has left half written goes as any other.
             for path in inner.chain((!path.is_dir()).then(|| path.clone())) {
-                let is_ours = path
-                    .extension()
-                    .is_some_and(|it| it == "new" || it == "kept");
                 if let Ok(metadata) = fs::metadata(&path)
-                    && is_ours
+                    && is_ours(&path)
                     && metadata.is_file()
                 {
                     let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
@@ -157,6 +154,18 @@ impl Cache {
         let name = key.0.to_hex();
         let (folder, name) = name.split_at(2);
         self.folder.join(folder).join(format!("{name}.kept"))
+    }
+}
+
+/// Whether a file has a name that this gives. The folder may have been somebody's before, and what else is in it stays.
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|it| it.to_str());
+    match name.and_then(|it| it.rsplit_once('.')) {
+        Some((hash, "kept")) => {
+            hash.len() == 2 * blake3::OUT_LEN - 2 && hash.bytes().all(|it| it.is_ascii_hexdigit())
+        }
+        Some((numbers, "new")) => numbers.split('.').all(|it| it.parse::<u64>().is_ok()),
+        _ => false,
     }
 }
 
@@ -234,7 +243,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let most = 10_000;
         let cache = Cache::open(folder.path(), most).unwrap();
-        fs::write(folder.path().join("notes.txt"), vec![0; 20_000]).unwrap();
+        let others = ["notes.txt", "notes.new", "1.2.new.txt", "ab/all.kept"];
+        let others = others.map(|name| folder.path().join(name));
+        fs::create_dir(folder.path().join("ab")).unwrap();
+        for other in &others {
+            fs::write(other, vec![0; 20_000]).unwrap();
+        }
         let size = |cache: &Cache| cache.entries().iter().map(|it| it.1).sum::<u64>();
         let result = Cached::Result(vec![7; 500 - HEADER]);
         for n in 0..200 {
@@ -247,8 +261,12 @@ mod tests {
             assert!(size(&cache) <= most + most / 8);
         }
         assert!(cache.has(&key(199)) && !cache.has(&key(4)));
-        // What is not ours stays.
-        assert!(folder.path().join("notes.txt").exists());
+        // What is not ours stays, and what a killed process has left does not.
+        let left = folder.path().join("123.4.new");
+        fs::write(&left, vec![0; 20_000]).unwrap();
+        cache.trim();
+        assert!(!left.exists());
+        assert!(others.iter().all(|other| other.exists()));
         // What would push out everything else is not kept.
         let huge = Cached::Result(vec![0; 2_000]);
         cache.put(&key(999), &huge).unwrap();

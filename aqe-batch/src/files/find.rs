@@ -63,7 +63,7 @@ pub enum FindError {
         pattern: String,
     },
     /// A pattern makes no sense.
-    #[error("`{pattern}` is no pattern: {source}")]
+    #[error("`{pattern}` is no pattern")]
     Malformed {
         /// The pattern.
         pattern: String,

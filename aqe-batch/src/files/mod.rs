@@ -13,6 +13,7 @@ mod operation;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -23,6 +24,7 @@ pub use self::operation::{
 };
 
 use self::cache::{Cache, Cached, Key};
+use crate::config::{BatchConfig, Sizing};
 use crate::error::{ItemError, Stopped};
 use crate::policy::Policy;
 use crate::processor::Job;
@@ -109,6 +111,9 @@ pub struct FilesReport {
     pub files: Vec<FileReport>,
     /// The last progress. Its bytes are those of the files that were read.
     pub progress: Progress,
+    /// Results that were to be kept and are not, because they are larger than an eighth of
+    /// [`max_cache_bytes`](FileOptions::max_cache_bytes) or the system refused. Another run does those files again.
+    pub not_kept: u64,
 }
 
 /// What became of one file.
@@ -201,10 +206,53 @@ impl<P> Job<P> {
     ///
     /// If a progress callback panics. An operation that panics fails its file alone.
     pub fn process_files<F>(
+        self,
+        files: &[F],
+        operation: &FileOperation,
+        options: &FileOptions,
+    ) -> Result<FilesReport, FilesError>
+    where
+        F: AsRef<Path> + Sync,
+        P: Policy<FileError> + Sync,
+    {
+        self.process(files, operation, options, &|_, value| Ok(value))
+    }
+
+    /// As [`process_files`](Self::process_files), but hands each result to `take`, new or kept, as soon as it is there, with
+    /// the place of its file in `files`. In the report, `null` stands for every result, so that results need not fit into
+    /// memory together.
+    ///
+    /// `take` is called on the threads that process the files. When it fails, so does the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`process_files`](Self::process_files).
+    ///
+    /// # Panics
+    ///
+    /// If a progress callback panics. An operation or a `take` that panics fails its file alone.
+    pub fn process_files_each<F>(
+        self,
+        files: &[F],
+        operation: &FileOperation,
+        options: &FileOptions,
+        take: impl Fn(usize, Value) -> Result<(), FileError> + Sync,
+    ) -> Result<FilesReport, FilesError>
+    where
+        F: AsRef<Path> + Sync,
+        P: Policy<FileError> + Sync,
+    {
+        self.process(files, operation, options, &|place, value| {
+            take(place, value).map(|()| Value::Null)
+        })
+    }
+
+    fn process<F>(
         mut self,
         files: &[F],
         operation: &FileOperation,
         options: &FileOptions,
+        take: &Take<'_>,
     ) -> Result<FilesReport, FilesError>
     where
         F: AsRef<Path> + Sync,
@@ -218,18 +266,25 @@ impl<P> Job<P> {
             folder: options.cache_folder.clone(),
             source,
         })?;
-        if !options.parallel {
-            let serial = (*self.config).clone().concurrency(1);
-            self.config = serial.into();
-        }
+        self.config = for_files(&self.config, files.len(), options).into();
         let bytes = self.audience.bytes();
+        let not_kept = AtomicU64::new(0);
         let one = OneFile {
             operation,
             options,
             cache: cache.as_ref(),
             count: &|read| bytes.add(read),
+            not_kept: &not_kept,
         };
-        let result = self.map_slice(files, |file| one.process(file.as_ref()));
+        // Chunk by chunk: a slice would be claimed in large shares, of which one may have all the large files.
+        let result = self.map(files.iter().enumerate(), |&(place, file)| {
+            let take = |value| take(place, value);
+            Ok(match one.process(file.as_ref())? {
+                FileOutcome::Done(value) => FileOutcome::Done(take(value)?),
+                FileOutcome::Cached(value) => FileOutcome::Cached(take(value)?),
+                without_result => without_result,
+            })
+        });
         if let Some(cache) = &cache {
             cache.trim();
         }
@@ -253,12 +308,13 @@ impl<P> Job<P> {
         let failed = report.failed.into_iter();
         let failed = failed.map(|it| (it.item, FileOutcome::Failed(it.error)));
         for (item, outcome) in done.chain(failed) {
-            // Items of a slice: their numbers are places in it.
+            // Items are numbered in the order of the files.
             all[item as usize].outcome = outcome;
         }
         let report = FilesReport {
             files: all,
             progress,
+            not_kept: not_kept.into_inner(),
         };
         match stopped {
             None => Ok(report),
@@ -270,12 +326,34 @@ impl<P> Job<P> {
     }
 }
 
+/// Every worker gets so many chunks, if there are enough files.
+const CHUNKS_PER_WORKER: usize = 4;
+
+/// The settings for so many files. A file is much more work than the items that a chunk size is usually meant for, so a
+/// chunk has no more of them than leave some for every worker.
+fn for_files(config: &BatchConfig, files: usize, options: &FileOptions) -> BatchConfig {
+    let mut config = config.clone();
+    if !options.parallel {
+        config.concurrency = 1;
+    }
+    if config.sizing == Sizing::Fixed {
+        let share = files / config.concurrency.saturating_mul(CHUNKS_PER_WORKER);
+        config.chunk_size = config.chunk_size.min(share.max(1));
+    }
+    config
+}
+
+/// What is done with the result for the file in this place; what it returns is in the report.
+type Take<'a> = dyn Fn(usize, Value) -> Result<Value, FileError> + Sync + 'a;
+
 /// How one file is processed.
 struct OneFile<'a> {
     operation: &'a FileOperation,
     options: &'a FileOptions,
     cache: Option<&'a Cache>,
     count: &'a (dyn Fn(u64) + Sync),
+    /// How many results were to be kept, and were not.
+    not_kept: &'a AtomicU64,
 }
 
 impl OneFile<'_> {
@@ -304,7 +382,10 @@ impl OneFile<'_> {
                 Cached::Done
             };
             // A result that cannot be kept is a result all the same.
-            drop(cache.put(&key, &entry));
+            if !cache.put(&key, &entry).unwrap_or(false) {
+                // Relaxed: it orders nothing.
+                self.not_kept.fetch_add(1, Ordering::Relaxed);
+            }
         }
         Ok(FileOutcome::Done(value))
     }
@@ -349,5 +430,30 @@ impl State {
             len: metadata.len(),
             modified: metadata.modified().ok(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Once, ten files were one chunk, which one thread had to itself.
+    #[test]
+    fn every_worker_gets_some_of_the_files() {
+        let default = BatchConfig::default();
+        for (config, files, chunk) in [
+            (default.clone(), 0, 1),
+            (default.clone(), 10, 1),
+            (default.clone(), 100, 5),
+            (default.clone(), 100_000, 20),
+            (default.clone().concurrency(usize::MAX), 100_000, 1),
+            (default.clone().adaptive(10, 50), 10, 20),
+        ] {
+            let settings = for_files(&config, files, &FileOptions::default());
+            assert_eq!(settings.chunk_size, chunk, "{config:?} {files}");
+        }
+        let serial = FileOptions::default().parallel(false);
+        let settings = for_files(&default, 40, &serial);
+        assert_eq!((settings.concurrency, settings.chunk_size), (1, 10));
     }
 }

@@ -91,6 +91,27 @@ impl FileOperations {
         Self::default()
     }
 
+    /// The operations that come with this crate, with their default options: `analyze-coverage` with the feature `coverage`,
+    /// and else none.
+    ///
+    /// ```
+    /// # #[cfg(feature = "coverage")] {
+    /// let operations = aqe_batch::FileOperations::built_in();
+    /// assert!(operations.find(aqe_batch::coverage::OPERATION).is_ok());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn built_in() -> Self {
+        let operations: [FileOperation; _] = [
+            #[cfg(feature = "coverage")]
+            crate::coverage::operation(crate::coverage::AnalyzeOptions::default()),
+        ];
+        let named = operations.into_iter().map(|it| (it.name.clone(), it));
+        Self {
+            operations: named.collect(),
+        }
+    }
+
     /// Adds an operation.
     ///
     /// # Errors

@@ -12,10 +12,11 @@ use super::contents::write_ranges;
 use super::done::DoneSet;
 use super::entry::Entry;
 use super::error::CheckpointError;
-use super::files::{replace, write_zeros};
+use super::files::{NotReplaced, replace, write_zeros};
 use super::frame::{Frame, Kind};
 use super::header::{HEADER_LEN, Identity};
 use super::scan::{Image, scan};
+use super::system::call;
 use super::writer::FIRST_SEGMENT;
 
 /// Smaller logs are left alone.
@@ -45,11 +46,12 @@ pub(super) fn compact(
     path: &Path,
     file: &File,
     identity: &Identity,
-    image: Image,
-) -> Result<(File, Image), CheckpointError> {
+    image: &Image,
+) -> Result<(File, Image), NotReplaced> {
     let mut copy = Image::default();
     let file = replace(path, |new| {
         let mut out = Out {
+            path,
             file: BufWriter::with_capacity(RESULT_BYTES, new),
             image: Image {
                 end: HEADER_LEN as u64,
@@ -57,8 +59,7 @@ pub(super) fn compact(
             },
             buffer: Vec::new(),
         };
-        out.file
-            .write_all(&identity.encode())
+        call(path, || out.file.write_all(&identity.encode()))
             .map_err(CheckpointError::io("compact"))?;
         let with_results = copy_results(file, image.end, &mut out)?;
         let without = difference(&image.done, &[&with_results, &image.skipped]);
@@ -67,8 +68,8 @@ pub(super) fn compact(
         copy = out.finish()?;
         Ok(())
     })?;
-    copy.done = image.done;
-    copy.skipped = image.skipped;
+    copy.done = image.done.clone();
+    copy.skipped = image.skipped.clone();
     Ok((file, copy))
 }
 
@@ -116,6 +117,7 @@ fn difference(set: &DoneSet, others: &[&DoneSet]) -> DoneSet {
 }
 
 struct Out<'a> {
+    path: &'a Path,
     file: BufWriter<&'a mut File>,
     image: Image,
     buffer: Vec<u8>,
@@ -150,8 +152,7 @@ impl Out<'_> {
         // Everything before a record is on disk when the file gets its name.
         let place = (self.image.end, self.image.end);
         Frame::write(kind, self.image.sequence, place, contents, &mut self.buffer);
-        self.file
-            .write_all(&self.buffer)
+        call(self.path, || self.file.write_all(&self.buffer))
             .map_err(CheckpointError::io("compact"))?;
         self.image.sequence += 1;
         self.image.end += self.buffer.len() as u64;
@@ -168,7 +169,8 @@ impl Out<'_> {
             .into_inner()
             .map_err(io::IntoInnerError::into_error)
             .map_err(CheckpointError::io("compact"))?;
-        write_zeros(file, FIRST_SEGMENT).map_err(CheckpointError::io("compact"))?;
+        call(self.path, || write_zeros(file, FIRST_SEGMENT))
+            .map_err(CheckpointError::io("compact"))?;
         image.len = image.end + FIRST_SEGMENT;
         image.clean = true;
         Ok(image)

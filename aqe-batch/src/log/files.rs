@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::CheckpointError;
+use super::system::call;
 
 /// Holds off every other run of the same log for as long as it lives, and not longer than the process.
 ///
@@ -17,11 +18,9 @@ pub(crate) struct Lock {
 
 impl Lock {
     pub(crate) fn acquire(log: &Path) -> Result<Self, CheckpointError> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(beside(log, ".lock"))
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(false).write(true);
+        let file = call(log, || options.open(beside(log, ".lock")))
             .map_err(CheckpointError::io("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
@@ -36,37 +35,59 @@ impl Lock {
     }
 }
 
+/// Why a file was not replaced, or not for certain.
+#[derive(Debug)]
+pub(crate) enum NotReplaced {
+    /// The old file is in its place, as it was.
+    Kept(CheckpointError),
+    /// The new file is in its place, and the old one may be there again after the machine has stopped.
+    Unsure(CheckpointError),
+}
+
+impl From<NotReplaced> for CheckpointError {
+    fn from(error: NotReplaced) -> Self {
+        let (NotReplaced::Kept(error) | NotReplaced::Unsure(error)) = error;
+        error
+    }
+}
+
 /// Puts a file with the contents that `write` writes in the place of `path`, in one step that a crash cannot halve.
 pub(crate) fn replace(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<(), CheckpointError>,
-) -> Result<File, CheckpointError> {
+) -> Result<File, NotReplaced> {
     let new = beside(path, ".new");
-    let written = write_new(&new, write).and_then(|file| {
-        fs::rename(&new, path).map_err(CheckpointError::io("put in place a"))?;
-        sync_folder(path).map_err(CheckpointError::io("put in place a"))?;
+    let in_place = CheckpointError::io("put in place a");
+    let written = write_new(path, &new, write).and_then(|file| {
+        call(path, || fs::rename(&new, path)).map_err(in_place)?;
         Ok(file)
     });
-    if written.is_err() {
-        // It may not even be there. What counts is the error that was.
-        drop(fs::remove_file(&new));
+    match written {
+        Ok(file) => {
+            let synced = call(path, || sync_folder(path));
+            synced.map_err(|error| {
+                NotReplaced::Unsure(CheckpointError::io("put in place a")(error))
+            })?;
+            Ok(file)
+        }
+        Err(error) => {
+            // It may not even be there. What counts is the error that was.
+            drop(fs::remove_file(&new));
+            Err(NotReplaced::Kept(error))
+        }
     }
-    written
 }
 
 fn write_new(
+    path: &Path,
     new: &Path,
     write: impl FnOnce(&mut File) -> Result<(), CheckpointError>,
 ) -> Result<File, CheckpointError> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .read(true)
-        .write(true)
-        .open(new)
-        .map_err(CheckpointError::io("create"))?;
+    let mut options = OpenOptions::new();
+    let options = options.create(true).truncate(true).read(true).write(true);
+    let mut file = call(path, || options.open(new)).map_err(CheckpointError::io("create"))?;
     write(&mut file)?;
-    file.sync_all().map_err(CheckpointError::io("sync"))?;
+    call(path, || file.sync_all()).map_err(CheckpointError::io("sync"))?;
     Ok(file)
 }
 

@@ -23,12 +23,15 @@ mod contents;
 pub(crate) mod done;
 mod entry;
 mod error;
+#[cfg(test)]
+mod fault_tests;
 mod files;
 mod frame;
 mod header;
 mod medium;
 mod open;
 mod scan;
+mod system;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -42,6 +45,7 @@ pub use self::open::JobIdentity;
 
 use self::done::DoneSet;
 use self::files::Lock;
+use self::system::call;
 use self::writer::Writer;
 
 /// An open log. Dropping it syncs what was appended.
@@ -140,7 +144,8 @@ impl CheckpointLog {
             _lock: lock,
         } = self;
         drop(writer);
-        let removed = std::fs::remove_file(&path).map_err(CheckpointError::io("remove"));
+        let removed =
+            call(&path, || std::fs::remove_file(&path)).map_err(CheckpointError::io("remove"));
         drop(lock);
         removed.map_err(|error| error.at(&path))
     }

@@ -7,9 +7,10 @@ use std::path::Path;
 use super::compact;
 use super::done::MAX_ITEMS;
 use super::error::CheckpointError;
-use super::files::{Lock, replace, write_zeros};
+use super::files::{Lock, NotReplaced, replace, write_zeros};
 use super::header::{HEADER_LEN, Identity};
 use super::scan::{Image, scan};
+use super::system::call;
 use super::writer::{FIRST_SEGMENT, Writer};
 
 /// What must be the same for a run to be resumed: name, version, number of items, and whatever else the result depends
@@ -66,12 +67,14 @@ pub(super) fn open(
     result: impl FnMut(u64, &[u8]) -> Result<(), CheckpointError>,
 ) -> Result<(Writer, Lock), CheckpointError> {
     let lock = Lock::acquire(path)?;
-    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true);
+    let mut file = match call(path, || options.open(path)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, identity)?,
         Err(error) => return Err(CheckpointError::io("open")(error)),
     };
-    if length(&file)? == 0 {
+    if length(path, &file)? == 0 {
         // Somebody made the name beforehand, as programs that make temporary files do.
         file = create(path, identity)?;
     }
@@ -79,10 +82,15 @@ pub(super) fn open(
         .map_err(CheckpointError::io("read"))?;
     let mut image = scan(&file, |found| identity.accepts(found), result)?;
     if compact::is_worthwhile(&image) {
-        (file, image) = compact::compact(path, &file, identity, image)?;
+        match compact::compact(path, &file, identity, &image) {
+            Ok(compacted) => (file, image) = compacted,
+            // The old log is in its place and whole, and a disk without room is no reason not to read it.
+            Err(NotReplaced::Kept(CheckpointError::Io { .. })) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     if !image.clean {
-        cut(&file, &mut image)?;
+        cut(path, &file, &mut image)?;
     }
     let writer = Writer::start(path, identity, file, image)?;
     Ok((writer, lock))
@@ -107,24 +115,29 @@ pub(super) fn discard(path: &Path) -> Result<(), CheckpointError> {
 }
 
 fn create(path: &Path, identity: &Identity) -> Result<File, CheckpointError> {
-    replace(path, |file| {
-        file.write_all(&identity.encode())
-            .and_then(|()| write_zeros(file, FIRST_SEGMENT - HEADER_LEN as u64))
+    let created = replace(path, |file| {
+        call(path, || file.write_all(&identity.encode()))
+            .and_then(|()| {
+                call(path, || {
+                    write_zeros(file, FIRST_SEGMENT - HEADER_LEN as u64)
+                })
+            })
             .map_err(CheckpointError::io("create"))
-    })
+    })?;
+    Ok(created)
 }
 
 /// Cuts a torn end off, for good, before anything is written in its place.
-fn cut(file: &File, image: &mut Image) -> Result<(), CheckpointError> {
-    file.set_len(image.end)
-        .and_then(|()| file.sync_all())
+fn cut(path: &Path, file: &File, image: &mut Image) -> Result<(), CheckpointError> {
+    call(path, || file.set_len(image.end))
+        .and_then(|()| call(path, || file.sync_all()))
         .map_err(CheckpointError::io("cut the torn end of"))?;
     image.len = image.end;
     image.clean = true;
     Ok(())
 }
 
-fn length(file: &File) -> Result<u64, CheckpointError> {
-    let metadata = file.metadata().map_err(CheckpointError::io("read"))?;
+fn length(path: &Path, file: &File) -> Result<u64, CheckpointError> {
+    let metadata = call(path, || file.metadata()).map_err(CheckpointError::io("read"))?;
     Ok(metadata.len())
 }

@@ -510,7 +510,7 @@ fn a_log_that_repeats_itself_is_written_again_and_says_the_same() {
         }
         log.append(&mut entry).unwrap();
     }
-    // The thread has compacted it once, at four mebibytes, or does so before it ends.
+    // The thread has compacted it, or does so before it ends.
     let sets = log.sets();
     drop(log);
     let grown = fs::metadata(&path).unwrap().len();

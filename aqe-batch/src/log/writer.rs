@@ -21,17 +21,21 @@ use super::contents::write_ranges;
 use super::done::{DoneSet, MAX_ITEMS};
 use super::entry::Entry;
 use super::error::CheckpointError;
-use super::files::ZEROS;
+use super::files::{NotReplaced, ZEROS};
 use super::frame::{Frame, Kind};
 use super::header::Identity;
 use super::medium::Medium;
 use super::scan::Image;
+use super::system;
 
 /// A new log is filled with zeros up to here; most runs need no more.
 pub(super) const FIRST_SEGMENT: u64 = 256 << 10;
 
 /// Later segments are as long as the log so far, up to this.
 const LARGEST_SEGMENT: u64 = 4 << 20;
+
+/// A log is not compacted while it is open before it has this length. In tests it need not be made so long first.
+pub(super) const COMPACT_FROM: u64 = if cfg!(test) { 1 << 20 } else { LARGEST_SEGMENT };
 
 /// How long the log's own thread waits after a sync before the next, unless it is to hurry. A sync costs a good part of a
 /// processor for as long as it takes; back to back they would be felt by work that computes.
@@ -100,7 +104,8 @@ impl Writer {
         image: Image,
     ) -> Result<Self, CheckpointError> {
         let home = Some((path.to_owned(), identity.clone()));
-        Self::over(Arc::new(file), home, image).map_err(CheckpointError::io("start the thread of"))
+        Self::over(system::medium(path, file), home, image)
+            .map_err(CheckpointError::io("start the thread of"))
     }
 
     /// A writer over any medium; one without a home is never compacted.
@@ -348,7 +353,11 @@ impl Shared {
                 self.synced.notify_all();
             }
             // The old log is still in its place and whole, so the run goes on with it.
-            Err(_) => state.compact_at = state.position.saturating_mul(2),
+            Err(NotReplaced::Kept(_)) => {
+                state.compact_at = state.position.saturating_mul(2);
+            }
+            // What is appended to one of the two may be missing from the one that is found.
+            Err(NotReplaced::Unsure(error)) => self.fail(state, error),
         }
     }
 
@@ -430,16 +439,17 @@ impl State {
             && compact::would_spare(self.position, self.result_bytes)
     }
 
-    fn compact(&mut self, path: &Path, identity: &Identity) -> Result<(), CheckpointError> {
-        let file = File::open(path).map_err(CheckpointError::io("compact"))?;
+    fn compact(&mut self, path: &Path, identity: &Identity) -> Result<(), NotReplaced> {
+        let file = system::call(path, || File::open(path))
+            .map_err(|error| NotReplaced::Kept(CheckpointError::io("compact")(error)))?;
         let image = Image {
             done: self.done.clone(),
             skipped: self.skipped.clone(),
             end: self.position,
             ..Image::default()
         };
-        let (file, image) = compact::compact(path, &file, identity, image)?;
-        self.medium = Arc::new(file);
+        let (file, image) = compact::compact(path, &file, identity, &image)?;
+        self.medium = system::medium(path, file);
         self.sequence = image.sequence;
         self.position = image.end;
         self.durable = image.end;
@@ -453,5 +463,5 @@ impl State {
 
 /// A log that is mostly holes is as long after a compaction as before; it is looked at again when it has doubled.
 fn next_compaction(len: u64) -> u64 {
-    len.saturating_mul(2).max(LARGEST_SEGMENT)
+    len.saturating_mul(2).max(COMPACT_FROM)
 }

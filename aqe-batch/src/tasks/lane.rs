@@ -15,7 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Sleep;
 
-use super::context::{ItemContext, Link};
+use super::context::{ItemContext, Link, Rest};
 use super::outbox::Outbox;
 use super::ready::{Ready, SlotWaker};
 use super::source::{Fed, Feed, Items};
@@ -23,6 +23,7 @@ use crate::checkpoint::{Keep, Keeper};
 use crate::error::ItemError;
 use crate::policy::{Decision, Policy, RetryPolicy};
 use crate::report::{FailedItem, Gathered};
+use crate::runs::Running;
 use crate::switch::Switch;
 
 /// Polls after which a lane lets other tasks of its thread run.
@@ -66,6 +67,8 @@ pub(super) struct Lane<S: Items, F, P, Fut, T, E, K> {
     results: Gathered<T>,
     /// Outcomes on their way to the consumer.
     outcomes: Vec<(u64, Result<T, ItemError<E>>)>,
+    /// Last, so that what was done is with the log before the run is over.
+    _running: Running,
 }
 
 struct Slot<I, Fut, E> {
@@ -75,9 +78,16 @@ struct Slot<I, Fut, E> {
     /// The item, if it may be tried again.
     item: Option<I>,
     /// Set between two attempts: when the next begins, and what the last returned.
-    pause: Option<(Pin<Box<Sleep>>, E)>,
+    pause: Option<Pause<E>>,
     waker: Waker,
     listing: Arc<SlotWaker>,
+}
+
+/// The time between two attempts of an item. Others may have its place in the window meanwhile.
+struct Pause<E> {
+    sleep: Pin<Box<Sleep>>,
+    error: E,
+    _rest: Rest,
 }
 
 impl<S, F, P, Fut, T, E, K> Lane<S, F, P, Fut, T, E, K>
@@ -93,6 +103,7 @@ where
         link: Link,
         keeper: Keeper<K>,
         share: usize,
+        running: Running,
     ) -> Self {
         let ready = Arc::new(Ready::default());
         let nudge = Waker::from(Arc::clone(&ready));
@@ -110,6 +121,7 @@ where
             is_over: false,
             results: Gathered::default(),
             outcomes: Vec::new(),
+            _running: running,
         }
     }
 
@@ -147,6 +159,13 @@ where
         }
     }
 
+    /// Whether another item may be in flight: a window of them, and as many again in place of those that rest. More would
+    /// be without bound.
+    fn has_room(&self) -> bool {
+        let window = self.common.switch.chunk().saturating_mul(self.share);
+        self.in_flight() < window.saturating_add(self.link.resting().min(window))
+    }
+
     fn in_flight(&self) -> usize {
         self.slots.len() - self.free.len()
     }
@@ -174,8 +193,7 @@ where
 
     /// Starts items while there is room for them.
     fn start(&mut self, budget: &mut usize) {
-        let window = self.common.switch.chunk().saturating_mul(self.share);
-        while *budget > 0 && self.in_flight() < window && self.common.switch.may_start() {
+        while *budget > 0 && self.has_room() && self.common.switch.may_start() {
             let Some((number, item)) = self.next_item() else {
                 return;
             };
@@ -256,8 +274,8 @@ where
     fn poll_slot(&mut self, at: usize) {
         let slot = &mut self.slots[at];
         let mut cx = Context::from_waker(&slot.waker);
-        if let Some((sleep, _)) = &mut slot.pause {
-            if sleep.as_mut().poll(&mut cx).is_ready() {
+        if let Some(pause) = &mut slot.pause {
+            if pause.sleep.as_mut().poll(&mut cx).is_ready() {
                 self.retry(at);
             }
             return;
@@ -326,7 +344,11 @@ where
             return self.retry(at);
         }
         let sleep = Box::pin(tokio::time::sleep(delay));
-        self.slots[at].pause = Some((sleep, error));
+        self.slots[at].pause = Some(Pause {
+            sleep,
+            error,
+            _rest: Rest::new(&self.link),
+        });
         // Registers the timer.
         self.poll_slot(at);
     }
@@ -346,7 +368,7 @@ where
     fn end_pauses(&mut self) {
         for at in 0..self.slots.len() {
             let attempts = self.slots[at].attempt;
-            if let Some((_, error)) = self.slots[at].pause.take() {
+            if let Some(Pause { error, .. }) = self.slots[at].pause.take() {
                 self.fail(at, ItemError::Failed { error, attempts });
             }
         }

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-pub use self::context::ItemContext;
+pub use self::context::{ItemContext, Rest};
 pub use self::source::{FromStream, IntoItems, Items, Iterated, from_stream};
 pub use self::stream::{BatchStream, Outcome};
 
@@ -31,7 +31,6 @@ use crate::checkpoint::{ByCodec, Keep, Keeper, Ledger, NoResult};
 use crate::codec::Codec;
 use crate::error::{BatchError, Stopped};
 use crate::log::done::DoneSet;
-use crate::meter::Meter;
 use crate::policy::Policy;
 use crate::processor::{self, Job, Opened};
 use crate::report::{BatchReport, FailedItem, Gathered, Results};
@@ -282,7 +281,7 @@ where
         return Err(Stopped::NoRuntime);
     };
     let began = Instant::now();
-    let switch = job.switch();
+    let (switch, running) = job.begin()?;
     let total = exact(items.size_hint());
     let opened = open(&mut job, keep, &switch).await?;
     let before = opened.before();
@@ -299,13 +298,14 @@ where
         failed: Mutex::default(),
         sink,
     });
+    running.has_workers();
     let mut tasks = JoinSet::new();
     for at in 0..lanes {
-        let link = link(&common.switch, &meters, at);
+        let link = Link::new(&common.switch, &meters, at);
         let keeper = Keeper::new(opened.ledger.as_ref(), lanes);
         // The chunks that may be in flight, as evenly as they can be shared.
         let share = concurrency / lanes + usize::from(at < concurrency % lanes);
-        tasks.spawn(Lane::new(Arc::clone(&common), link, keeper, share).run());
+        tasks.spawn(Lane::new(Arc::clone(&common), link, keeper, share, running.clone()).run());
     }
     let mut interval = tokio::time::interval_at(began + ticker.every(), ticker.every());
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -318,14 +318,6 @@ where
         began,
     };
     Ok((run, opened.restored, opened.skipped))
-}
-
-fn link(switch: &Arc<Switch>, meters: &Arc<[Meter]>, at: usize) -> Link {
-    Link {
-        switch: Arc::clone(switch),
-        meters: Arc::clone(meters),
-        at,
-    }
 }
 
 /// Opens the checkpoint where reading a file holds up nobody.

@@ -91,7 +91,10 @@ where
     K: Keep<T>,
 {
     let began = Instant::now();
-    let switch = job.switch();
+    let (switch, running) = job
+        .begin()
+        .map_err(|stopped| BatchError::new(stopped, BatchReport::default()))?;
+    running.has_workers();
     let total = exact(items.size_hint());
     let (checkpoint, identity) = (job.checkpoint.take(), job.identity.clone());
     let interval = job.config.checkpoint_interval;
@@ -129,6 +132,7 @@ where
     let total = source.is_over.then_some(source.next);
     drop(source);
     let (failed, progress, stopped) = finish(team, &mut ticker, began, total);
+    drop(running);
     let mut earlier = Gathered::default();
     earlier.extend(opened.restored);
     parts.push(earlier);

@@ -216,12 +216,15 @@ where
     K: Keep<W::Value>,
 {
     let began = Instant::now();
-    let switch = job.switch();
     let total = items as u64;
     let (checkpoint, identity) = (job.checkpoint.take(), job.identity.clone());
     let interval = job.config.checkpoint_interval;
-    let opened = processor::open(checkpoint, identity, Some(total), keep, interval, &switch);
-    let opened = match opened {
+    let opened = job.begin().and_then(|(switch, running)| {
+        running.has_workers();
+        let opened = processor::open(checkpoint, identity, Some(total), keep, interval, &switch)?;
+        Ok((switch, running, opened))
+    });
+    let (switch, running, opened) = match opened {
         Ok(opened) => opened,
         Err(stopped) => {
             return Outcome {
@@ -256,6 +259,7 @@ where
         team.run(&mut ticker, began)
     };
     let (failed, progress, stopped) = finish(team, &mut ticker, began, Some(total));
+    drop(running);
     Outcome {
         locals,
         report: BatchReport {

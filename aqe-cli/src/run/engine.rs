@@ -6,10 +6,11 @@ use aqe_runner::cargo::Workspace;
 use aqe_runner::run::{Reporter, RunControl, RunOptions, RunReport, Runner};
 use tokio::sync::oneshot;
 
-use super::signals::{self, Signals};
+use super::signals;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report::LiveHandle;
+use crate::signals::Signals;
 
 /// Runs the tests, and obeys signals while it does.
 pub(super) async fn run(

@@ -7,3 +7,5 @@
 mod batch_config;
 #[cfg(feature = "queue")]
 mod queue_config;
+#[cfg(all(feature = "batch", feature = "queue"))]
+pub(crate) mod through_queue;

@@ -3,6 +3,7 @@
 //!
 //! aqe runs with progress, error accounting and the memory threshold on. Its peers have none of them.
 
+mod adaptive;
 mod checkpoint;
 mod hash;
 mod item;
@@ -70,6 +71,18 @@ const WORKLOADS: &[Workload] = &[
     Workload {
         name: "resume-1M",
         entries: state::RESUME,
+    },
+    Workload {
+        name: "sizes-computes-4us",
+        entries: adaptive::COMPUTES,
+    },
+    Workload {
+        name: "sizes-waits-1ms",
+        entries: adaptive::WAITS,
+    },
+    Workload {
+        name: "sizes-mixed",
+        entries: adaptive::MIXED,
     },
     Workload {
         name: "streamed-1M",

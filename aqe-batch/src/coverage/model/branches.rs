@@ -102,19 +102,42 @@ fn added(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     }
 }
 
-/// One way in which a branch can go.
+/// One way in which a branch can go. Written down as a list, because there may be millions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Fields", into = "Fields")]
 pub(crate) struct Outcome {
-    #[serde(rename = "l")]
     pub(crate) line: u32,
     /// The block of LCOV, or the column in which an expression begins.
-    #[serde(rename = "b")]
     pub(crate) block: u32,
-    #[serde(rename = "a")]
     pub(crate) arm: Arm,
     /// How often; `None` when the branch was never come to.
-    #[serde(rename = "t")]
     pub(crate) taken: Option<u64>,
+}
+
+/// Line, block, arm, how often.
+type Fields = (u32, u32, Arm, Option<u64>);
+
+impl From<Fields> for Outcome {
+    fn from((line, block, arm, taken): Fields) -> Self {
+        Self {
+            line,
+            block,
+            arm,
+            taken,
+        }
+    }
+}
+
+impl From<Outcome> for Fields {
+    fn from(outcome: Outcome) -> Self {
+        let Outcome {
+            line,
+            block,
+            arm,
+            taken,
+        } = outcome;
+        (line, block, arm, taken)
+    }
 }
 
 impl Outcome {

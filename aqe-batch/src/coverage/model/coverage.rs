@@ -68,9 +68,13 @@ impl Coverage {
 
     /// Adds another run, or another part of this one: counts of the same line, outcome or function add up.
     pub fn merge(&mut self, other: Self) {
-        for (path, file) in other.files {
-            self.add(path, file);
-        }
+        self.merge_measured(other);
+    }
+
+    /// Merges, and says by how many bytes the heap grew, at most.
+    pub(crate) fn merge_measured(&mut self, other: Self) -> u64 {
+        let files = other.files.into_iter();
+        files.map(|(path, file)| self.add(path, file)).sum()
     }
 
     /// Adds a file. Says by how many bytes the heap grew.
