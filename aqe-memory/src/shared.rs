@@ -260,8 +260,8 @@ impl Shared {
     }
 
     /// Takes the entries of a segment out of the index, one by one, and gives its memory and its file back.
-    pub(crate) fn clear(&self, doomed: Doomed) -> Cleared {
-        let Doomed(Victim { number, mut offset }) = doomed;
+    pub(crate) fn clear(&self, doomed: &Doomed) -> Cleared {
+        let Victim { number, mut offset } = doomed.0;
         // SAFETY: whoever took the segment out of its queue, here the caller, is the only one to remove it.
         let segment = unsafe { self.directory.get(number) };
         let drop_slot = |namespace, key: &[u8], offset| {

@@ -1,6 +1,6 @@
 //! The store: what users hold.
 
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,6 +68,8 @@ pub(crate) struct Core {
 /// The right to remove segments of files.
 #[derive(Debug)]
 pub(crate) struct Upkeep;
+
+type Key = Box<[u8]>;
 
 /// The most bytes that a key has.
 pub(crate) const MOST_KEY: usize = u16::MAX as usize;
@@ -601,7 +603,7 @@ impl Core {
     ) -> Vec<Box<[u8]>> {
         let now = self.clock.now();
         // The greatest of those found is on top, and goes when there are too many.
-        let mut found = std::collections::BinaryHeap::new();
+        let mut found: BinaryHeap<Key> = BinaryHeap::new();
         for shard in self.shared.index.shards() {
             let shard = shard.read();
             for slot in shard.slots() {
@@ -618,7 +620,7 @@ impl Core {
                             && key.starts_with(prefix)
                             && after.is_none_or(|after| key > after)
                             && (found.len() < most
-                                || found.peek().is_some_and(|last: &Box<[u8]>| key < last));
+                                || found.peek().is_some_and(|last: &Key| key < &**last));
                         if fits {
                             found.push(Box::from(key));
                             if found.len() > most {
@@ -653,7 +655,7 @@ impl Core {
         let doomed = self.tiers.lock().take_expired(&self.shared, now);
         let any = !doomed.is_empty();
         for segment in doomed {
-            let cleared = self.shared.clear(segment);
+            let cleared = self.shared.clear(&segment);
             self.tiers.lock().reuse(&cleared);
         }
         self.compact(&upkeep, now);

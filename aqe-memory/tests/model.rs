@@ -1,5 +1,10 @@
 //! Any sequence of calls agrees with a map whose entries have deadlines.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic fails the test, helpers included"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -101,8 +106,8 @@ impl Pair {
             .filter(|entry| entry.deadline > self.now)
     }
 
-    fn call(&mut self, call: Call) -> Result<(), TestCaseError> {
-        match call {
+    fn call(&mut self, call: &Call) -> Result<(), TestCaseError> {
+        match *call {
             Call::Put { key, size, millis } => {
                 let (key, value) = (Self::key(key), self.value(size));
                 let version = match millis {
@@ -232,7 +237,7 @@ fn run_in(
 ) -> Result<(), TestCaseError> {
     let mut pair = Pair::new(&config.time_to_live(None), folder, may_forget);
     for call in calls {
-        pair.call(call)?;
+        pair.call(&call)?;
     }
     let keys: Vec<_> = pair.entries.keys().cloned().collect();
     keys.iter().try_for_each(|key| pair.check(key))

@@ -15,8 +15,10 @@ pub(crate) struct Files {
     pub(crate) folder: PathBuf,
     writable: bool,
     /// By the last bits of their number; the one used last comes first.
-    open: [Mutex<Vec<(u64, Arc<File>)>>; GROUPS],
+    open: [Mutex<Group>; GROUPS],
 }
+
+type Group = Vec<(u64, Arc<File>)>;
 
 const GROUPS: usize = 16;
 /// Files of a group that are kept open: 256 in all, a quarter of what a process usually may.
@@ -64,7 +66,7 @@ impl Files {
         std::fs::remove_file(file::path(&self.folder, number))
     }
 
-    fn group(&self, number: u64) -> &Mutex<Vec<(u64, Arc<File>)>> {
+    fn group(&self, number: u64) -> &Mutex<Group> {
         &self.open[number as usize % GROUPS]
     }
 }

@@ -298,10 +298,8 @@ impl Tiers {
             .as_ref()
             .map(|vault| vault.sealer(What::Segment, file));
         let sealer = sealer.transpose().map_err(|error| {
-            let path = shared
-                .files
-                .as_ref()
-                .map_or(Path::new("memory"), |files| &files.folder);
+            let folder = shared.files.as_ref().map(|files| &*files.folder);
+            let path = folder.unwrap_or_else(|| Path::new("memory"));
             NoPlace::Disk(DiskError::of("make a key for a segment in", path)(error))
         })?;
         let key = sealer.as_ref().map(Sealer::key_ref);
