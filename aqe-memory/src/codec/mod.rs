@@ -31,7 +31,7 @@ pub use dictionary::DictionaryTooLong;
 pub use encoder::Encoded;
 pub use encoder::Encoder;
 pub use form::{Codec, Form, Method};
-#[cfg(feature = "internals")]
+#[cfg(any(test, feature = "internals"))]
 pub use form::{DecodeError, MAX_VALUE_BYTES, ValueTooLong};
 #[cfg(feature = "internals")]
 pub use train::MAX_SAMPLE_BYTES;
