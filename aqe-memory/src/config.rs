@@ -9,10 +9,11 @@ use crate::codec::Method;
 #[non_exhaustive]
 pub struct MemoryConfig {
     /// The most bytes of memory that the store takes, both tiers and the index together: resident pages, not estimates.
-    /// 1 GiB by default. At least 2 MiB.
+    /// 1 GiB by default. At least a megabyte (1,000,000 bytes).
     pub max_size: u64,
     /// The part of it for entries that are kept as they are, which is where reads are fastest. 256 MiB by default.
-    /// What is as large as `max_size` leaves no room for compressed entries.
+    /// What is as large as `max_size` leaves no room for compressed entries. Less than an eighth of
+    /// `max_size` is taken for that: what comes in has to be somewhere before it is compressed.
     pub cache_size: u64,
     /// How long an entry lives that says nothing else. Seven days by default; `None` is for ever.
     pub time_to_live: Option<Duration>,
@@ -41,7 +42,7 @@ impl Default for MemoryConfig {
 }
 
 /// The least that a store can work with: room for a few segments of each tier.
-const LEAST: u64 = 2 << 20;
+const LEAST: u64 = 1_000_000;
 
 impl MemoryConfig {
     /// Sets [`max_size`](Self::max_size).
@@ -94,18 +95,19 @@ impl MemoryConfig {
                 max_size: self.max_size,
             });
         }
-        if self.cache_size < LEAST / 4 || self.cache_size > self.max_size {
+        if self.cache_size > self.max_size {
             return Err(ConfigError::CacheSize {
                 cache_size: self.cache_size,
                 max_size: self.max_size,
             });
         }
+        let cache = self.cache_size.max(self.max_size / 8);
         // Small enough for a tier to have many of them, so that giving one up takes little of it.
-        let segment = (self.cache_size / 64).next_power_of_two();
+        let segment = (cache / 64).next_power_of_two();
         Ok(Sizes {
             total: self.max_size,
-            cache: self.cache_size,
-            segment: segment.clamp(16 << 10, 1 << 20) as u32,
+            cache,
+            segment: segment.clamp(8 << 10, 1 << 20) as u32,
         })
     }
 }
@@ -171,8 +173,8 @@ pub enum ConfigError {
         /// What was set.
         max_size: u64,
     },
-    /// `cache_size` is too small, or larger than `max_size`.
-    #[error("`cache_size` is {cache_size} bytes; it must be between {} and `max_size`, {max_size}", LEAST / 4)]
+    /// `cache_size` is larger than `max_size`.
+    #[error("`cache_size` is {cache_size} bytes, a part of `max_size`, which is {max_size}: make it smaller")]
     CacheSize {
         /// What was set.
         cache_size: u64,

@@ -40,7 +40,7 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 fn sizes() -> impl Strategy<Value = usize> {
-    prop_oneof![8 => 0usize..200, 3 => 1000usize..5000, 1 => 20_000usize..60_000]
+    prop_oneof![8 => 0usize..200, 3 => 1000usize..5000, 1 => 20_000usize..30_000]
 }
 
 struct Entry {
@@ -258,6 +258,11 @@ proptest! {
     #[test]
     fn with_room_for_everything_when_compressed(calls in calls(400)) {
         run(MemoryConfig::default().max_size(64 << 20).cache_size(512 << 10), false, calls)?;
+    }
+
+    #[test]
+    fn with_as_little_room_as_there_can_be(calls in calls(600)) {
+        run(MemoryConfig::default().max_size(1_000_000).cache_size(0), true, calls)?;
     }
 
     #[test]
