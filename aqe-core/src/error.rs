@@ -20,6 +20,14 @@ pub enum Error {
     #[cfg(feature = "batch")]
     #[error(transparent)]
     Batch(#[from] aqe_batch::ConfigError),
+    /// A memory store could not be built.
+    #[cfg(feature = "memory")]
+    #[error(transparent)]
+    Memory(#[from] aqe_memory::ConfigError),
+    /// A memory store in a folder could not be opened.
+    #[cfg(feature = "memory")]
+    #[error(transparent)]
+    OpenMemory(#[from] aqe_memory::OpenError),
     /// A queue could not be built.
     #[cfg(feature = "queue")]
     #[error(transparent)]

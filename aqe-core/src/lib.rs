@@ -69,6 +69,7 @@
 //! | --- | --- | --- |
 //! | [`config`] | `qe.config.yaml`: typed values, layers with the origin of each, presets, edits that keep comments | always there |
 //! | [`batch`] | many items in chunks, on threads or as tasks: checkpoints, errors, retries, progress, files by content | `batch` |
+//! | [`memory`] | a store of entries that expire: compressed, in memory or in a folder, sealed if wanted | `memory` |
 //! | [`queue`] | operations with priorities, bounded concurrency, retries, timeouts, typed results; observers and status | `queue` |
 //!
 //! At the root stand the [`Engine`], the [`Error`] of the crate, and the names that nearly every program needs.
@@ -79,7 +80,10 @@
 //! | --- | --- | --- |
 //! | `batch` | yes | [`batch`]: many items in chunks, with checkpoints from which a killed run resumes |
 //! | `coverage` | no | `batch::coverage`: reports of LCOV, Cobertura and llvm-cov, read as streams, merged and compared |
+//! | `encryption` | no | [`memory::crypt`](memory): what leaves the uncompressed tier is sealed with AES-256-GCM; builds a C library |
+//! | `memory` | yes | [`memory`]: a store of entries that expire |
 //! | `queue` | yes | [`queue`] and the [`Engine`]; without it the crate reads and edits configurations and needs no runtime |
+//! | `zstd` | no | [`memory`] can compress with Zstandard too; builds a C library |
 //!
 //! # Limits
 //!
@@ -96,6 +100,9 @@ mod glue;
 #[cfg(feature = "batch")]
 #[doc(inline)]
 pub use aqe_batch as batch;
+#[cfg(feature = "memory")]
+#[doc(inline)]
+pub use aqe_memory as memory;
 #[cfg(feature = "queue")]
 #[doc(inline)]
 pub use aqe_queue as queue;

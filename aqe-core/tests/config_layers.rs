@@ -433,7 +433,16 @@ fn keys_without_a_component_say_so() {
                 "execution.scheduling" | "execution.affinity" | "execution.loadBalancing"
             );
         let is_batches = cfg!(feature = "batch") && path.starts_with("batch.");
-        let in_effect = is_queues && has_queue || is_batches || path.starts_with("run.");
+        let is_stores = cfg!(feature = "memory")
+            && matches!(
+                path,
+                "memory.maxSize"
+                    | "memory.cacheSize"
+                    | "memory.compression"
+                    | "memory.retentionPeriod"
+            );
+        let in_effect =
+            is_queues && has_queue || is_batches || is_stores || path.starts_with("run.");
         assert_eq!(
             entry.effect == Effect::InEffect,
             in_effect,
@@ -442,8 +451,12 @@ fn keys_without_a_component_say_so() {
         );
     }
     assert_eq!(
-        loaded.get("memory.maxSize").unwrap().effect.to_string(),
-        "not yet in effect: there is no memory store yet"
+        loaded
+            .get("monitoring.interval")
+            .unwrap()
+            .effect
+            .to_string(),
+        "not yet in effect: there is no monitor yet"
     );
     assert!(loaded.get("memory.colour").is_none());
     assert!(loaded.origin_of("memory").is_none());

@@ -194,7 +194,14 @@ const BATCH: Effect = if cfg!(feature = "batch") {
 } else {
     Effect::NotYet("this build has no batch processor (feature `batch`)")
 };
-const MEMORY: Effect = Effect::NotYet("there is no memory store yet");
+/// A build without the memory store has nobody who would use its settings.
+const MEMORY: Effect = if cfg!(feature = "memory") {
+    InEffect
+} else {
+    Effect::NotYet("this build has no memory store (feature `memory`)")
+};
+const SEALING: Effect = Effect::NotYet("a program gives its store keys itself");
+const RECLAIM: Effect = Effect::NotYet("a store reclaims memory when there is some to reclaim");
 const MONITOR: Effect = Effect::NotYet("there is no monitor yet");
 const AGENTS: Effect = Effect::NotYet("there are no agents yet");
 const FILES: Effect = Effect::NotYet("there are no file operations yet");
@@ -300,16 +307,16 @@ static KEYS: [Key; 46] = [
     key!(
         "memory.encryption",
         memory.encryption,
-        MEMORY,
+        SEALING,
         "whether entries are encrypted"
     ),
     key!("memory.cacheSize", memory.cache_size, ByteSize::b(0) => MOST_MEMORY, MEMORY,
         "size of the uncompressed tier, part of memory.maxSize"),
     key!("memory.retentionPeriod", memory.retention_period, SECOND => DECADE, MEMORY,
         "time after which an entry expires"),
-    key!("memory.cleanupInterval", memory.cleanup_interval, SECOND => 30 * DAY, MEMORY,
+    key!("memory.cleanupInterval", memory.cleanup_interval, SECOND => 30 * DAY, RECLAIM,
         "time between two background clean-ups"),
-    key!("memory.gcThreshold", memory.gc_threshold, Percent::saturating(1) => Percent::FULL, MEMORY,
+    key!("memory.gcThreshold", memory.gc_threshold, Percent::saturating(1) => Percent::FULL, RECLAIM,
         "share of memory.maxSize above which memory is reclaimed at once"),
     key!(
         "execution.parallel",

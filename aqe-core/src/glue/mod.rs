@@ -5,6 +5,8 @@
 
 #[cfg(feature = "batch")]
 mod batch_config;
+#[cfg(feature = "memory")]
+mod memory_config;
 #[cfg(feature = "queue")]
 mod queue_config;
 #[cfg(all(feature = "batch", feature = "queue"))]
