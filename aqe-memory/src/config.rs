@@ -127,6 +127,9 @@ pub enum Compression {
     /// With Zstandard and such dictionaries: smaller, and slower to write and to read.
     #[cfg(feature = "zstd")]
     Zstd,
+    /// The same with more searching.
+    #[cfg(feature = "zstd")]
+    ZstdHigh,
 }
 
 impl Compression {
@@ -137,6 +140,8 @@ impl Compression {
             Self::Lz4High => Method::Lz4High,
             #[cfg(feature = "zstd")]
             Self::Zstd => Method::ZstdFast,
+            #[cfg(feature = "zstd")]
+            Self::ZstdHigh => Method::ZstdHigh,
         }
     }
 }
