@@ -179,7 +179,9 @@ pub enum ConfigError {
         max_size: u64,
     },
     /// `cache_size` is larger than `max_size`.
-    #[error("`cache_size` is {cache_size} bytes, a part of `max_size`, which is {max_size}: make it smaller")]
+    #[error(
+        "`cache_size` is {cache_size} bytes, a part of `max_size`, which is {max_size}: make it smaller"
+    )]
     CacheSize {
         /// What was set.
         cache_size: u64,

@@ -51,3 +51,10 @@ pub use self::error::{CompareError, NamespaceError, PutError};
 pub use self::stats::{Cause, StoreStats};
 pub use self::store::{Namespace, Store, Version};
 pub use self::value::Value;
+
+/// Any bytes as the files of a store's folder, for fuzzing.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn fuzz_files(data: &[u8]) {
+    disk::fuzz(data);
+}

@@ -104,7 +104,7 @@ fn encode(
     Ok(bytes)
 }
 
-fn decode(bytes: &[u8], store: [u8; 16], vault: Option<&Vault>) -> Option<Made> {
+pub(super) fn decode(bytes: &[u8], store: [u8; 16], vault: Option<&Vault>) -> Option<Made> {
     let (content, checksum) = bytes.split_last_chunk()?;
     let fits = u32::from_le_bytes(*checksum) == crc32fast::hash(content);
     let (header, body) = content.split_at_checked(HEADER)?;

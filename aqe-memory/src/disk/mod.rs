@@ -172,3 +172,40 @@ pub(crate) fn create_folder(folder: &Path) -> Result<(), DiskError> {
         .create(folder)
         .map_err(DiskError::of("create", folder))
 }
+
+/// Any bytes as each of the files of a folder, for fuzzing; the first byte says which.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(data: &[u8]) {
+    let Some((kind, data)) = data.split_first() else {
+        return;
+    };
+    let mut dressed = data.to_vec();
+    dressed.extend_from_slice(&crc32fast::hash(data).to_le_bytes());
+    for bytes in [data, &dressed] {
+        match kind % 4 {
+            0 => {
+                let _ = Header::decode(bytes);
+                let mut end = 0;
+                let scanned = file::scan(bytes, 7, 0, |found| {
+                    assert!(found.offset >= end);
+                    end = found.offset + found.record.len() as u32;
+                    let _ = crate::segment::packed::Packed::read(found.record);
+                });
+                assert!(scanned.end >= end);
+                let _ = crate::segment::packed::Packed::read(bytes);
+            }
+            1 => {
+                if let Some(snapshot) = snapshot::Snapshot::decode(bytes) {
+                    assert_eq!(snapshot.encode(), bytes);
+                }
+            }
+            2 => {
+                let _ = superblock::Superblock::decode(bytes);
+            }
+            _ => {
+                let store = data.get(12..28).and_then(|id| id.try_into().ok());
+                let _ = dictionary::decode(bytes, store.unwrap_or_default(), None);
+            }
+        }
+    }
+}

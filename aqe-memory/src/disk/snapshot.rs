@@ -74,7 +74,7 @@ impl Snapshot {
         written.map_err(DiskError::of("write", &path))
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let slots: usize = self.shards.iter().map(Vec::len).sum();
         let mut bytes =
             Vec::with_capacity(128 + self.files.len() * 80 + self.shards.len() * 4 + slots * 8);
@@ -105,7 +105,7 @@ impl Snapshot {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (content, checksum) = bytes.split_last_chunk()?;
         if u32::from_le_bytes(*checksum) != crc32fast::hash(content) {
             return None;
@@ -127,8 +127,9 @@ impl Snapshot {
                 end: long(&mut rest)?,
                 seed: word(&mut rest)?,
                 key: match (take(&mut rest)?, *take(&mut rest)?) {
-                    ([0], _) => None,
-                    (_, key) => Some(key),
+                    ([0], key) if key == [0; KEY_REF] => None,
+                    ([1], key) => Some(key),
+                    _ => return None,
                 },
             });
         }

@@ -97,7 +97,7 @@ impl Superblock {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Defect> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Defect> {
         let cut = Defect::Damaged("it is cut short");
         let mut rest = bytes
             .strip_prefix(MAGIC)
@@ -145,7 +145,7 @@ pub(crate) fn random() -> u64 {
 
 /// What is wrong with the bytes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Defect {
+pub(super) enum Defect {
     Damaged(&'static str),
     Newer(u32),
 }
