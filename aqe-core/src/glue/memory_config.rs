@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn every_key_that_a_store_knows_arrives() {
-        let text = "memory: {maxSize: 9MB, cacheSize: 2MB, compression: false, retentionPeriod: 3h}\n";
+        let text =
+            "memory: {maxSize: 9MB, cacheSize: 2MB, compression: false, retentionPeriod: 3h}\n";
         let config = Config::parse(text, "qe.config.yaml").unwrap();
         let memory = MemoryConfig::from(&config.memory);
         assert_eq!((memory.max_size, memory.cache_size), (9_000_000, 2_000_000));
