@@ -44,8 +44,8 @@ pub enum OpenError {
     /// A setting cannot be.
     #[error(transparent)]
     Config(#[from] crate::ConfigError),
-    /// Somebody writes to the store. Any number may [read](crate::Reader) it meanwhile.
-    #[error("{} is being written to by {holder}; open it for reading, or end that first", .folder.display())]
+    /// Another process has the store open, or another handle of this one.
+    #[error("{} is being written to by {holder}; end that first", .folder.display())]
     Locked {
         /// The folder.
         folder: PathBuf,
