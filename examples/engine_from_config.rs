@@ -11,7 +11,7 @@
 //! queue.batchSize     = 5       # default
 //! queue.timeout       = 45s     # qe.config.yaml:3
 //! queue.retryAttempts = 1       # flag
-//! memory.maxSize      = 2GB     # qe.config.yaml:5, not yet in effect: there is no memory store yet
+//! monitoring.interval = 10s     # qe.config.yaml:5, not yet in effect: there is no monitor yet
 //! the queue runs 15 at once, with 1 retry
 //! and with a slip:
 //! qe.config.yaml:2:3: queue.timout: no such key; did you mean `queue.timeout`?
@@ -29,8 +29,8 @@ const FILE: &str = "\
 queue:
   maxConcurrent: 10
   timeout: 45s
-memory:
-  maxSize: \"2GB\"
+monitoring:
+  interval: 10s
 production:
   queue:
     maxConcurrent: 15
@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "queue.batchSize",
         "queue.timeout",
         "queue.retryAttempts",
-        "memory.maxSize",
+        "monitoring.interval",
     ] {
         let entry = loaded.get(key).ok_or("the key is gone")?;
         // `in effect` goes without saying; the rest is worth a word.

@@ -11,10 +11,10 @@ pub struct MemoryConfig {
     /// The most bytes of memory that the store takes, both tiers and the index together: resident pages, not estimates.
     /// 1 GiB by default. At least a megabyte (1,000,000 bytes).
     pub max_size: u64,
-    /// The part of it for entries that are kept as they are, which is where reads are fastest. 256 MiB by default.
-    /// What is as large as `max_size` leaves no room for compressed entries. Less than an eighth of
-    /// `max_size` is taken for that: what comes in has to be somewhere before it is compressed.
-    pub cache_size: u64,
+    /// The part of it for entries that are kept as they are, which is where reads are fastest. `None`, the default, is 256 MiB,
+    /// or a quarter of a `max_size` below 1 GiB. What is as large as `max_size` leaves no room for compressed entries. Less
+    /// than an eighth of `max_size` is taken for that: what comes in has to be somewhere before it is compressed.
+    pub cache_size: Option<u64>,
     /// How long an entry lives that says nothing else. Seven days by default; `None` is for ever.
     pub time_to_live: Option<Duration>,
     /// The most bytes that files of a store in a folder take. 4 GiB by default. A value for which there is no room then is
@@ -31,7 +31,7 @@ impl Default for MemoryConfig {
     fn default() -> Self {
         Self {
             max_size: 1 << 30,
-            cache_size: 256 << 20,
+            cache_size: None,
             time_to_live: Some(Duration::from_secs(7 * 24 * 3600)),
             max_disk_size: 4 << 30,
             compression: Compression::default(),
@@ -54,8 +54,8 @@ impl MemoryConfig {
 
     /// Sets [`cache_size`](Self::cache_size).
     #[must_use]
-    pub fn cache_size(mut self, bytes: u64) -> Self {
-        self.cache_size = bytes;
+    pub fn cache_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.cache_size = bytes.into();
         self
     }
 
@@ -95,13 +95,16 @@ impl MemoryConfig {
                 max_size: self.max_size,
             });
         }
-        if self.cache_size > self.max_size {
+        let cache_size = self
+            .cache_size
+            .unwrap_or_else(|| (self.max_size / 4).min(256 << 20));
+        if cache_size > self.max_size {
             return Err(ConfigError::CacheSize {
-                cache_size: self.cache_size,
+                cache_size,
                 max_size: self.max_size,
             });
         }
-        let cache = self.cache_size.max(self.max_size / 8);
+        let cache = cache_size.max(self.max_size / 8);
         // Small enough for a tier to have many of them, so that giving one up takes little of it.
         let segment = (cache / 64).next_power_of_two();
         Ok(Sizes {

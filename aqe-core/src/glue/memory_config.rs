@@ -56,7 +56,10 @@ mod tests {
             "memory: {maxSize: 9MB, cacheSize: 2MB, compression: false, retentionPeriod: 3h}\n";
         let config = Config::parse(text, "qe.config.yaml").unwrap();
         let memory = MemoryConfig::from(&config.memory);
-        assert_eq!((memory.max_size, memory.cache_size), (9_000_000, 2_000_000));
+        assert_eq!(
+            (memory.max_size, memory.cache_size),
+            (9_000_000, Some(2_000_000))
+        );
         assert_eq!(memory.time_to_live, Some(Duration::from_secs(3 * 3600)));
         assert_eq!(memory.compression, Compression::None);
     }
