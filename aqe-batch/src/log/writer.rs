@@ -81,6 +81,8 @@ struct State {
     result_bytes: u64,
     /// The log is not looked at for compaction before it has this length.
     compact_at: u64,
+    /// How many times it was compacted.
+    compactions: u64,
     /// Whether a thread syncs now.
     is_syncing: bool,
     /// Until when the log's thread does not sync by itself, and whether it waits for that.
@@ -129,6 +131,7 @@ impl Writer {
                 may_prewrite: true,
                 result_bytes: image.result_bytes,
                 compact_at: next_compaction(image.end),
+                compactions: 0,
                 is_syncing: false,
                 rests_until: None,
                 is_resting: false,
@@ -188,12 +191,12 @@ impl Writer {
 
     pub(super) fn sync(&self) -> Result<(), CheckpointError> {
         let mut state = self.shared.state.lock();
-        let wanted = state.position;
+        let wanted = state.written();
         loop {
             if self.is_broken() {
                 return Err(self.shared.told(&mut state));
             }
-            if state.durable >= wanted {
+            if state.is_durable(wanted) {
                 return Ok(());
             }
             if state.is_syncing {
@@ -376,7 +379,27 @@ impl Shared {
     }
 }
 
+/// What had been written at some moment.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    position: u64,
+    compactions: u64,
+}
+
 impl State {
+    fn written(&self) -> Written {
+        Written {
+            position: self.position,
+            compactions: self.compactions,
+        }
+    }
+
+    /// Whether all of it is on disk. A compaction puts everything on disk, and shorter than it was: positions from before
+    /// mean nothing after it, and who waited for one would wait for ever.
+    fn is_durable(&self, written: Written) -> bool {
+        self.compactions != written.compactions || self.durable >= written.position
+    }
+
     /// Writes the items of a settled entry.
     fn append(&mut self, entry: &Entry) -> Result<(), CheckpointError> {
         for range in entry.ranges() {
@@ -457,6 +480,7 @@ impl State {
         self.zeros_are_durable = true;
         self.result_bytes = image.result_bytes;
         self.compact_at = next_compaction(image.end);
+        self.compactions += 1;
         Ok(())
     }
 }
@@ -464,4 +488,36 @@ impl State {
 /// A log that is mostly holes is as long after a compaction as before; it is looked at again when it has doubled.
 fn next_compaction(len: u64) -> u64 {
     len.saturating_mul(2).max(COMPACT_FROM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::JobIdentity;
+    use crate::log::open::open;
+
+    /// A regression: whoever waited for a sync compared where the log had ended with how much of it was on disk. When the
+    /// log's own thread made it shorter in between, that was never reached, and the wait went on for ever, syncing.
+    #[test]
+    fn what_a_compaction_has_put_on_disk_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.log");
+        let identity = JobIdentity::new("test").identity();
+        let (writer, _lock) = open(&path, &identity, |_, _| Ok(())).unwrap();
+        let mut entry = Entry::new();
+        for item in (0..100).rev() {
+            entry.done(item);
+            writer.append(&mut entry).unwrap();
+        }
+        let mut state = writer.shared.state.lock();
+        let wanted = state.written();
+        while state.is_syncing {
+            writer.shared.synced.wait(&mut state);
+        }
+        state.compact(&path, &identity).unwrap();
+        assert!(state.position < wanted.position, "it is shorter");
+        assert!(state.is_durable(wanted));
+        let now = state.written();
+        assert!(state.is_durable(now));
+    }
 }
