@@ -91,6 +91,12 @@ pub enum ConfigError {
         /// What the store may take in all.
         max_size: u64,
     },
+    /// There is no thread for the listener.
+    #[error("the system gives no thread for the listener: {reason}")]
+    NoThread {
+        /// What the system said.
+        reason: String,
+    },
 }
 
 /// Checked sizes, in bytes.

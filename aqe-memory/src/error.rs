@@ -15,7 +15,9 @@ pub enum PutError {
         most: usize,
     },
     /// The value has too many bytes for the store's sizes.
-    #[error("a value of {len} bytes is larger than {most}, a quarter of `cache_size`; give the store more")]
+    #[error(
+        "a value of {len} bytes is larger than {most}, a quarter of `cache_size`; give the store more"
+    )]
     ValueTooLarge {
         /// Its length.
         len: usize,
@@ -25,6 +27,16 @@ pub enum PutError {
     /// The system gave no memory, or everything the store may take is held by values that are still being read.
     #[error("no memory for the value")]
     OutOfMemory,
+}
+
+/// Why not all of several entries were put.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the first {put} entries were put, the next was not")]
+pub struct PutManyError {
+    /// How many were put before the one that was not.
+    pub put: usize,
+    /// Why that one was not.
+    pub source: PutError,
 }
 
 /// Why a value was not exchanged.

@@ -1,24 +1,28 @@
 //! The store: what users hold.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::builder::StoreBuilder;
 use crate::clock::{Clock, ManualClock, Millis, to_millis};
 use crate::config::{ConfigError, MemoryConfig};
 use crate::error::{CompareError, PutError, TooManyNamespaces};
-use crate::index::{Index, KeyHash, Place, Slot};
+use crate::index::{Index, KeyHash, Place, Shard, Slot};
+use crate::load::Loads;
+use crate::names::Names;
+use crate::removal::{Listen, Listener, Removals};
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::raw::{self, Content, VERSION_BITS};
 use crate::segment::{Directory, Kind, Lifetime, Resident};
 use crate::stats::{Cause, Counts, StoreStats};
+use crate::striped::Reads;
 use crate::sweeper::{Alarm, Sweeper};
-use crate::tiers::{Shared, Tier, Tiers};
+use crate::tiers::{Reserved, Shared, Tier, Tiers};
 use crate::value::Value;
 
 /// A store of entries that expire. Clones share it; it ends with the last one.
@@ -33,33 +37,35 @@ pub struct Store {
 /// Entries of their own, with keys of their own, in the memory of one store.
 #[derive(Clone)]
 pub struct Namespace {
-    core: Arc<Core>,
-    number: u16,
+    pub(crate) core: Arc<Core>,
+    pub(crate) number: u16,
 }
 
 /// What every value that is put gets anew, and what tells it from others of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Version(u64);
+pub struct Version(pub(crate) u64);
 
 /// What all handles share.
 #[derive(Debug)]
 pub(crate) struct Core {
-    config: MemoryConfig,
+    pub(crate) config: MemoryConfig,
     most_value: usize,
     clock: Clock,
     versions: AtomicU64,
-    tiers: Mutex<Tiers>,
-    shared: Shared,
-    names: Mutex<HashMap<String, u16>>,
+    pub(crate) tiers: Mutex<Tiers>,
+    pub(crate) shared: Shared,
+    pub(crate) names: Arc<Names>,
+    pub(crate) reads: Reads,
+    pub(crate) loads: Loads<Value>,
     pub(crate) alarm: Arc<Alarm>,
     /// Ends with the store. Not there when time does not pass by itself.
     sweeper: OnceLock<Sweeper>,
+    /// Ends with the store, after it has told what is gone.
+    _listener: Option<Listener>,
 }
 
 /// The most bytes that a key has.
 const MOST_KEY: usize = u16::MAX as usize;
-/// The most namespaces of a store.
-const MOST_NAMESPACES: usize = u16::MAX as usize + 1;
 
 thread_local! {
     /// Where a thread copies what it decompresses.
@@ -67,6 +73,8 @@ thread_local! {
 }
 /// A thread does not keep a longer scratch than this.
 const MOST_SCRATCH: usize = 1 << 20;
+/// Removals on their way to the listener take no more than this, and in a small store a sixteenth of its size.
+const MOST_WAITING: usize = 4 << 20;
 
 impl Store {
     /// A store in memory.
@@ -75,7 +83,25 @@ impl Store {
     ///
     /// [`ConfigError`] says which setting cannot be.
     pub fn new(config: MemoryConfig) -> Result<Self, ConfigError> {
-        Self::build(config, Clock::system())
+        Self::build(config, Clock::system(), None)
+    }
+
+    /// A store with more than settings.
+    ///
+    /// ```
+    /// use aqe_memory::{MemoryConfig, Store};
+    ///
+    /// let config = MemoryConfig::default().max_size(64 << 20).cache_size(16 << 20);
+    /// let store = Store::builder()
+    ///     .config(config)
+    ///     .listener(|removal| println!("{removal}"))
+    ///     .build()?;
+    /// store.put(b"run/1", b"passed")?;
+    /// store.remove(b"run/1"); // Prints "`run/1` removed".
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder() -> StoreBuilder {
+        StoreBuilder::default()
     }
 
     /// A store in memory for which time passes when the clock is moved. Memory of what is over comes back when
@@ -85,16 +111,37 @@ impl Store {
     ///
     /// As [`new`](Self::new).
     pub fn with_clock(config: MemoryConfig, clock: &ManualClock) -> Result<Self, ConfigError> {
-        Self::build(config, clock.clock())
+        Self::build(config, clock.clock(), None)
     }
 
-    fn build(config: MemoryConfig, clock: Clock) -> Result<Self, ConfigError> {
+    pub(crate) fn build(
+        config: MemoryConfig,
+        clock: Clock,
+        listen: Option<Box<Listen>>,
+    ) -> Result<Self, ConfigError> {
         let sizes = config.sizes()?;
         // Enough shards for threads to meet seldom; few enough for a small store not to be made of them.
         let shards = (sizes.total >> 20).next_power_of_two().ilog2().clamp(3, 8);
         let runs = clock.runs();
+        let names = Arc::new(Names::new());
+        // What waits to be told is no part of the store's entries, so it is kept small beside them.
+        let waiting = usize::try_from(sizes.total / 16).unwrap_or(usize::MAX);
+        let removals = listen
+            .is_some()
+            .then(|| Removals::new(waiting.min(MOST_WAITING)));
+        let listener = match (listen, &removals) {
+            (Some(listen), Some(removals)) => {
+                let started = Listener::start(removals, &names, listen);
+                Some(started.map_err(|error| ConfigError::NoThread {
+                    reason: error.to_string(),
+                })?)
+            }
+            _ => None,
+        };
         let core = Arc::new(Core {
-            most_value: usize::try_from(sizes.cache / 4).unwrap_or(usize::MAX).min(packed::MOST_BYTES),
+            most_value: usize::try_from(sizes.cache / 4)
+                .unwrap_or(usize::MAX)
+                .min(packed::MOST_BYTES),
             clock,
             versions: AtomicU64::new(0),
             tiers: Mutex::new(Tiers::new(sizes)),
@@ -103,10 +150,14 @@ impl Store {
                 directory: Directory::new(),
                 resident: Arc::new(Resident::default()),
                 counts: Counts::default(),
+                removals,
             },
-            names: Mutex::default(),
+            names,
+            reads: Reads::new(),
+            loads: Loads::default(),
             alarm: Arc::default(),
             sweeper: OnceLock::new(),
+            _listener: listener,
             config,
         });
         if runs {
@@ -117,30 +168,24 @@ impl Store {
         })
     }
 
-    /// The namespace of this name, which is there from the first time that it is asked for.
+    /// The namespace of this name, which is there from the first time that it is asked for. The empty name is that of the
+    /// namespace that the store itself is.
     ///
     /// # Errors
     ///
     /// [`TooManyNamespaces`] when there are 65,536.
     pub fn namespace(&self, name: &str) -> Result<Namespace, TooManyNamespaces> {
         let core = &self.default.core;
-        let mut names = core.names.lock();
-        let number = match names.get(name) {
-            Some(&number) => number,
-            None => {
-                // Zero is the namespace without a name.
-                let number = u16::try_from(names.len() + 1).map_err(|_| TooManyNamespaces {
-                    name: name.to_owned(),
-                    most: MOST_NAMESPACES,
-                })?;
-                names.insert(name.to_owned(), number);
-                number
-            }
-        };
         Ok(Namespace {
+            number: core.names.number(name)?,
             core: Arc::clone(core),
-            number,
         })
+    }
+
+    /// The names of all namespaces that were ever asked for, in order. The first is the empty one.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<Arc<str>> {
+        self.default.core.names.all()
     }
 
     /// Gives the memory of everything that is over back to the system. A store does this by itself when the time comes.
@@ -177,11 +222,17 @@ impl fmt::Debug for Store {
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Namespace").field(&self.number).finish()
+        f.debug_tuple("Namespace").field(&self.name()).finish()
     }
 }
 
 impl Namespace {
+    /// Its name; empty for the namespace that the store itself is.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        self.core.names.name(self.number)
+    }
+
     /// The value of a key, if there is one and its time is not over.
     #[inline]
     #[must_use]
@@ -220,7 +271,13 @@ impl Namespace {
         time_to_live: Duration,
     ) -> Result<Version, PutError> {
         self.core
-            .put(self.number, key, value, Some(time_to_live), Expected::Anything)
+            .put(
+                self.number,
+                key,
+                value,
+                Some(time_to_live),
+                Expected::Anything,
+            )
             .map_err(into_put_error)
     }
 
@@ -237,13 +294,34 @@ impl Namespace {
     ) -> Result<Version, CompareError> {
         let lifetime = self.core.config.time_to_live;
         let expected = Expected::Version(expected);
+        self.core.put(self.number, key, value, lifetime, expected)
+    }
+
+    /// [`compare_and_set`](Self::compare_and_set) for as long as `time_to_live`.
+    ///
+    /// # Errors
+    ///
+    /// As [`compare_and_set`](Self::compare_and_set).
+    pub fn compare_and_set_for(
+        &self,
+        key: &[u8],
+        expected: Option<Version>,
+        value: &[u8],
+        time_to_live: Duration,
+    ) -> Result<Version, CompareError> {
+        let expected = Expected::Version(expected);
         self.core
-            .put(self.number, key, value, lifetime, expected)
+            .put(self.number, key, value, Some(time_to_live), expected)
     }
 
     /// Removes a key's entry. Says whether there was one.
     pub fn remove(&self, key: &[u8]) -> bool {
-        self.core.remove(self.number, key)
+        self.core.remove(self.number, key, None)
+    }
+
+    /// Removes a key's entry if it has this version still. Says whether it had.
+    pub fn compare_and_remove(&self, key: &[u8], expected: Version) -> bool {
+        self.core.remove(self.number, key, Some(expected))
     }
 
     /// Whether a key has an entry. It does not count as a read of it.
@@ -262,7 +340,7 @@ impl Namespace {
     }
 }
 
-fn into_put_error(error: CompareError) -> PutError {
+pub(crate) fn into_put_error(error: CompareError) -> PutError {
     match error {
         CompareError::Put(error) => error,
         CompareError::Changed { .. } => unreachable!("nothing was expected of the entry"),
@@ -270,10 +348,20 @@ fn into_put_error(error: CompareError) -> PutError {
 }
 
 /// What has to be there for a value to be put.
-enum Expected {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expected {
     Anything,
     /// An entry of this version, or none.
     Version(Option<Version>),
+}
+
+/// Whether looking at an entry says that it is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It does: the entry is kept longer.
+    Read,
+    /// It does not, as when all entries are looked at in turn.
+    Peek,
 }
 
 /// What a shard's lock shows of an entry.
@@ -281,31 +369,97 @@ struct Seen {
     version: Version,
 }
 
+/// An entry that was found under a shard's lock.
+pub(crate) enum Found<'a> {
+    /// The value is what it is, with the lock or without.
+    Raw(Value, Version),
+    /// The record lies in the store's memory for as long as the lock is held. What is copied from it is to be
+    /// [unpacked](Core::unpack).
+    Packed(&'a [u8], Compressed),
+}
+
+/// What is known of a compressed entry beside its record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compressed {
+    hash: KeyHash,
+    slot: Slot,
+    version: Version,
+    deadline: Millis,
+    now: Millis,
+    look: Look,
+}
+
+/// A record that lies where it belongs, and is still to be published.
+pub(crate) struct Written<'a> {
+    reserved: Reserved<'a>,
+    namespace: u16,
+    key: &'a [u8],
+    pub(crate) hash: KeyHash,
+    version: Version,
+}
+
 impl Core {
+    /// Reads, and counts that.
     #[inline]
     fn read(&self, namespace: u16, key: &[u8]) -> Option<(Value, Version)> {
+        let found = self.find(namespace, key, Look::Read);
+        match &found {
+            Some(_) => self.reads.hit(),
+            None => self.reads.miss(),
+        }
+        found
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, namespace: u16, key: &[u8], look: Look) -> Option<(Value, Version)> {
         let now = self.clock.now();
         let hash = self.shared.index.hash(namespace, key);
         let shard = self.shared.index.read(hash);
+        match self.find_in(&shard, hash, namespace, key, now, look)? {
+            Found::Raw(value, version) => Some((value, version)),
+            Found::Packed(record, compressed) => {
+                let mut scratch = SCRATCH.take();
+                scratch.clear();
+                scratch.extend_from_slice(record);
+                drop(shard);
+                let value = self.unpack(namespace, key, &scratch, compressed);
+                if scratch.capacity() <= MOST_SCRATCH {
+                    SCRATCH.set(scratch);
+                }
+                value
+            }
+        }
+    }
+
+    /// Finds the entry of a key, whose shard is locked.
+    #[inline]
+    pub(crate) fn find_in<'a>(
+        &'a self,
+        shard: &'a Shard,
+        hash: KeyHash,
+        namespace: u16,
+        key: &[u8],
+        now: Millis,
+        look: Look,
+    ) -> Option<Found<'a>> {
         let found = shard.find(hash, |slot| self.is_entry(slot, namespace, key))?;
         let slot = found.get();
         let place = slot.place();
         // SAFETY: the slot was found under the shard's lock, which is held.
         let segment = unsafe { self.shared.directory.get(place.segment) };
-        match segment.kind {
+        let found_one = match segment.kind {
             Kind::Raw => {
                 // SAFETY: as above; the record was written before its slot was there.
                 let record = unsafe { segment.raw(place.offset) };
                 if record.lifetime().deadline(segment.epoch) <= now {
                     return None;
                 }
-                found.touch(slot.frequency().saturating_add(1));
                 let version = Version(record.version());
                 let value = match record.pin() {
                     Some(pinned) => Value::pinned(pinned),
                     None => Value::owned(record.value()),
                 };
-                Some((value, version))
+                Found::Raw(value, version)
             }
             Kind::Packed => {
                 // SAFETY: as above.
@@ -315,38 +469,49 @@ impl Core {
                 if deadline <= now {
                     return None;
                 }
-                found.touch(slot.frequency().saturating_add(1));
-                let version = record.version;
-                let mut scratch = SCRATCH.take();
-                scratch.clear();
-                scratch.extend_from_slice(bytes);
-                drop(shard);
-                let value = decompress(&scratch);
-                if scratch.capacity() <= MOST_SCRATCH {
-                    SCRATCH.set(scratch);
-                }
-                let value = value?;
-                if slot.frequency() > 0 {
-                    self.promote(namespace, key, hash, slot, &value, version, deadline, now);
-                }
-                Some((Value::owned(value), Version(version)))
+                let version = Version(record.version);
+                let compressed = Compressed {
+                    hash,
+                    slot,
+                    version,
+                    deadline,
+                    now,
+                    look,
+                };
+                Found::Packed(bytes, compressed)
             }
+        };
+        if look == Look::Read {
+            found.touch(slot.frequency().saturating_add(1));
         }
+        Some(found_one)
     }
 
-    /// Makes an entry uncompressed again, unless somebody has the lock.
-    #[expect(clippy::too_many_arguments, reason = "what the read found, taken apart")]
-    fn promote(
+    /// The value of a copied record. An entry that is read often is uncompressed from then on.
+    pub(crate) fn unpack(
         &self,
         namespace: u16,
         key: &[u8],
-        hash: KeyHash,
-        slot: Slot,
-        value: &[u8],
-        version: u64,
-        deadline: Millis,
-        now: Millis,
-    ) {
+        record: &[u8],
+        compressed: Compressed,
+    ) -> Option<(Value, Version)> {
+        let value = decompress(record)?;
+        if compressed.look == Look::Read && compressed.slot.frequency() > 0 {
+            self.promote(namespace, key, &value, compressed);
+        }
+        Some((Value::owned(value), compressed.version))
+    }
+
+    /// Makes an entry uncompressed again, unless somebody has the lock.
+    fn promote(&self, namespace: u16, key: &[u8], value: &[u8], compressed: Compressed) {
+        let Compressed {
+            hash,
+            slot,
+            version,
+            deadline,
+            now,
+            ..
+        } = compressed;
         let Some(mut tiers) = self.tiers.try_lock() else {
             return;
         };
@@ -360,7 +525,7 @@ impl Core {
             key,
             value,
             lifetime: Lifetime::until(deadline, reserved.segment.epoch),
-            version,
+            version: version.0,
         };
         // SAFETY: the place was reserved for a record of this size, just now.
         unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
@@ -375,7 +540,7 @@ impl Core {
         reserved.segment.published();
     }
 
-    fn put(
+    pub(crate) fn put(
         &self,
         namespace: u16,
         key: &[u8],
@@ -385,17 +550,39 @@ impl Core {
     ) -> Result<Version, CompareError> {
         self.check(key, value)?;
         let now = self.clock.now();
-        let deadline = match time_to_live {
-            Some(time_to_live) => now.saturating_add(to_millis(time_to_live)),
-            None => Millis::MAX,
-        };
-        let hash = self.shared.index.hash(namespace, key);
+        let deadline = deadline(now, time_to_live);
         let size = raw::size(key.len(), value.len());
         let reserved = self
             .tiers
             .lock()
             .place(&self.shared, Tier::Recent, size, deadline, now);
         let reserved = reserved.map_err(|_| PutError::OutOfMemory)?;
+        // SAFETY: the place was reserved for a record of this size, just now.
+        let written = unsafe { self.write(reserved, namespace, key, value, deadline) };
+        let mut shard = self.shared.index.write(written.hash);
+        let put = self.publish(&mut shard, &written, expected, now);
+        drop(shard);
+        self.published(&written);
+        if put.is_ok() {
+            self.shared.counts.put();
+            self.alarm.set(deadline);
+        }
+        put.map(|()| written.version)
+    }
+
+    /// Writes a record.
+    ///
+    /// # Safety
+    ///
+    /// The place was reserved for a record of this key and value, and nothing was written there yet.
+    pub(crate) unsafe fn write<'a>(
+        &self,
+        reserved: Reserved<'a>,
+        namespace: u16,
+        key: &'a [u8],
+        value: &[u8],
+        deadline: Millis,
+    ) -> Written<'a> {
         // Relaxed: a number that nobody else gets, no more.
         let version = self.versions.fetch_add(1, Ordering::Relaxed) & ((1 << VERSION_BITS) - 1);
         let content = Content {
@@ -405,43 +592,62 @@ impl Core {
             lifetime: Lifetime::until(deadline, reserved.segment.epoch),
             version,
         };
-        // SAFETY: the place was reserved for a record of this size, just now.
+        // SAFETY: as the caller promises.
         unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
-        let slot = Slot::new(hash.tag, reserved.place, 0);
-
-        let mut shard = self.shared.index.write(hash);
-        let is_entry = |slot| self.is_entry(slot, namespace, key);
-        let put = match expected {
-            Expected::Anything => Ok(()),
-            Expected::Version(expected) => {
-                let seen = shard.find(hash, is_entry).and_then(|it| self.see(it.get(), now));
-                let current = seen.map(|seen| seen.version);
-                match current == expected {
-                    true => Ok(()),
-                    false => Err(CompareError::Changed { current }),
-                }
-            }
-        };
-        match put {
-            Ok(()) => {
-                let replaced = self.shared.index.publish(&mut shard, slot, is_entry);
-                if let Some(replaced) = replaced {
-                    self.shared.bury(replaced.place());
-                    self.shared.counts.removed(Cause::Replaced);
-                }
-            }
-            Err(_) => self.shared.bury(reserved.place),
+        Written {
+            reserved,
+            namespace,
+            key,
+            hash: self.shared.index.hash(namespace, key),
+            version: Version(version),
         }
-        drop(shard);
-        reserved.segment.published();
-        if put.is_ok() {
-            self.shared.counts.put();
-            self.alarm.set(deadline);
-        }
-        put.map(|()| Version(version))
     }
 
-    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), PutError> {
+    /// Gives a record its slot, or gives it up if the entry is not as expected.
+    pub(crate) fn publish(
+        &self,
+        shard: &mut Shard,
+        written: &Written<'_>,
+        expected: Expected,
+        now: Millis,
+    ) -> Result<(), CompareError> {
+        let Written {
+            namespace,
+            key,
+            hash,
+            ..
+        } = *written;
+        let place = written.reserved.place;
+        let is_entry = |slot| self.is_entry(slot, namespace, key);
+        if let Expected::Version(expected) = expected {
+            let seen = shard.find(hash, is_entry);
+            let seen = seen.and_then(|it| self.see(it.get(), now));
+            let current = seen.map(|seen| seen.version);
+            if current != expected {
+                self.shared.bury(place);
+                return Err(CompareError::Changed { current });
+            }
+        }
+        let slot = Slot::new(hash.tag, place, 0);
+        let replaced = self.shared.index.publish(shard, slot, is_entry);
+        if let Some(replaced) = replaced {
+            let cause = match self.see(replaced, now) {
+                Some(_) => Cause::Replaced,
+                None => Cause::Expired,
+            };
+            let replaced = replaced.place();
+            self.shared.gone(namespace, key, replaced, cause);
+            self.shared.bury(replaced);
+        }
+        Ok(())
+    }
+
+    /// Says that a record has its slot, or never gets one. The shard is not locked any more.
+    pub(crate) fn published(&self, written: &Written<'_>) {
+        written.reserved.segment.published();
+    }
+
+    pub(crate) fn check(&self, key: &[u8], value: &[u8]) -> Result<(), PutError> {
         if key.len() > MOST_KEY {
             return Err(PutError::KeyTooLong {
                 len: key.len(),
@@ -457,20 +663,30 @@ impl Core {
         Ok(())
     }
 
-    fn remove(&self, namespace: u16, key: &[u8]) -> bool {
+    /// Removes the entry of a key, if there is one; of this version, if one is given.
+    fn remove(&self, namespace: u16, key: &[u8], expected: Option<Version>) -> bool {
+        // First, so that what is being loaded now is not put after the removal.
+        self.loads.invalidate(namespace, key);
         let now = self.clock.now();
         let hash = self.shared.index.hash(namespace, key);
         let mut shard = self.shared.index.write(hash);
-        let Some(slot) = shard.remove(hash, |slot| self.is_entry(slot, namespace, key)) else {
+        let seen_as_expected = |slot| {
+            let seen = self.see(slot, now).map(|seen| seen.version);
+            expected.is_none() || seen == expected
+        };
+        let removed = shard.remove(hash, |slot| {
+            self.is_entry(slot, namespace, key) && seen_as_expected(slot)
+        });
+        let Some(slot) = removed else {
             return false;
         };
         let was_there = self.see(slot, now).is_some();
-        self.shared.bury(slot.place());
-        drop(shard);
-        self.shared.counts.removed(match was_there {
+        let cause = match was_there {
             true => Cause::Removed,
             false => Cause::Expired,
-        });
+        };
+        self.shared.gone(namespace, key, slot.place(), cause);
+        self.shared.bury(slot.place());
         was_there
     }
 
@@ -481,7 +697,7 @@ impl Core {
         self.see(found.get(), self.clock.now())
     }
 
-    fn keys(
+    pub(crate) fn keys(
         &self,
         namespace: u16,
         prefix: &[u8],
@@ -498,7 +714,8 @@ impl Core {
                     let fits = other == namespace
                         && key.starts_with(prefix)
                         && after.is_none_or(|after| key > after)
-                        && (found.len() < most || found.peek().is_some_and(|last: &Box<[u8]>| key < last));
+                        && (found.len() < most
+                            || found.peek().is_some_and(|last: &Box<[u8]>| key < last));
                     if fits && self.see(slot, now).is_some() {
                         found.push(Box::from(key));
                         if found.len() > most {
@@ -594,8 +811,20 @@ impl Core {
         (stats.uncompressed_bytes, stats.compressed_bytes) = self.tiers.lock().bytes();
         stats.index_bytes = self.shared.index.bytes();
         stats.resident_bytes = self.shared.resident.bytes() + stats.index_bytes;
+        (stats.hits, stats.misses) = self.reads.sums();
         self.shared.counts.fill(&mut stats);
+        if let Some(removals) = &self.shared.removals {
+            removals.fill(&mut stats);
+        }
         stats
+    }
+}
+
+/// When an entry that is put now ends.
+pub(crate) fn deadline(now: Millis, time_to_live: Option<Duration>) -> Millis {
+    match time_to_live {
+        Some(time_to_live) => now.saturating_add(to_millis(time_to_live)),
+        None => Millis::MAX,
     }
 }
 

@@ -41,6 +41,14 @@ pub(crate) struct KeyHash {
     pub(crate) tag: u32,
 }
 
+impl KeyHash {
+    /// The number of the shard.
+    #[inline]
+    pub(crate) fn shard(self) -> u32 {
+        self.shard
+    }
+}
+
 impl Index {
     /// An index of `1 << bits` shards.
     pub(crate) fn new(bits: u32) -> Self {

@@ -19,6 +19,7 @@ use self::queue::{Queue, Victim};
 use crate::clock::Millis;
 use crate::config::Sizes;
 use crate::index::{Index, MOST_SEGMENTS, Place, Slot};
+use crate::removal::Removals;
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::raw::{Content, Record};
 use crate::segment::{Directory, Kind, Lifetime, Resident, Segment};
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) resident: Arc<Resident>,
     pub(crate) counts: Counts,
+    /// Not there if nobody listens.
+    pub(crate) removals: Option<Arc<Removals>>,
 }
 
 /// The queues, and who gives way.
@@ -487,6 +490,9 @@ impl Shared {
         // SAFETY: whoever took the segment out of its queue, here the caller, is the only one to remove it.
         let segment = unsafe { self.directory.get(number) };
         while offset < segment.used() {
+            if let Some(removals) = &self.removals {
+                removals.wait_for_room();
+            }
             let place = Place {
                 segment: number,
                 offset,
@@ -542,7 +548,29 @@ impl Shared {
         let hash = self.index.hash(namespace, key);
         let mut shard = self.index.write(hash);
         if shard.remove(hash, |slot| slot.place() == place).is_some() {
-            self.counts.removed(cause);
+            self.gone(namespace, key, place, cause);
+        }
+    }
+
+    /// Counts and tells that the entry at a place is gone. The caller holds the shard's write lock under which it took its slot
+    /// away.
+    pub(crate) fn gone(&self, namespace: u16, key: &[u8], place: Place, cause: Cause) {
+        self.counts.removed(cause);
+        if let Some(removals) = &self.removals {
+            removals.push(namespace, key, cause, self.size_at(place));
+        }
+    }
+
+    /// Bytes of the record at a place. The caller holds the shard's write lock under which it took its slot away.
+    #[cold]
+    fn size_at(&self, place: Place) -> u32 {
+        // SAFETY: whoever removes the segment needs the lock that the caller holds to take this slot away, or is the caller.
+        let segment = unsafe { self.directory.get(place.segment) };
+        match segment.kind {
+            // SAFETY: the record was written before its slot was there.
+            Kind::Raw => unsafe { segment.raw(place.offset) }.size(),
+            // SAFETY: as above.
+            Kind::Packed => packed::space(unsafe { segment.packed(place.offset) }.len()) as u32,
         }
     }
 
