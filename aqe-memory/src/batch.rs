@@ -7,7 +7,9 @@ use crate::clock::Millis;
 use crate::error::{PutError, PutManyError};
 use crate::index::KeyHash;
 use crate::segment::raw;
-use crate::store::{Compressed, Core, Expected, Found, Look, Namespace, Written, deadline};
+use crate::store::{
+    Compressed, Core, Expected, Found, Look, Namespace, Written, deadline, into_put_error,
+};
 use crate::tiers::Tier;
 use crate::value::Value;
 
@@ -116,26 +118,28 @@ impl Core {
                 hash: hash(key),
             })
             .collect();
-        wanted.sort_unstable_by_key(|wanted| wanted.hash.shard());
+        wanted.sort_unstable_by_key(|wanted| wanted.hash.shard);
         let now = self.now();
         let mut values: Vec<_> = keys.iter().map(|_| None).collect();
         let mut copies = Copies::default();
-        for wanted in wanted.chunk_by(|one, other| one.hash.shard() == other.hash.shard()) {
+        let mut record = Vec::new();
+        for wanted in wanted.chunk_by(|one, other| one.hash.shard == other.hash.shard) {
             let shard = self.shared.index.read(wanted[0].hash);
             for wanted in wanted {
                 let key = keys[wanted.at].as_ref();
                 match self.find_in(&shard, wanted.hash, namespace, key, now, look) {
                     Some(Found::Raw(value, _)) => values[wanted.at] = Some(value),
-                    Some(Found::Packed(record, compressed)) => {
-                        copies.add(wanted.at, record, compressed);
+                    Some(Found::Compressed(compressed)) => {
+                        if self.copy(&compressed, &mut record).is_some() {
+                            copies.add(wanted.at, &record, compressed);
+                        }
                     }
                     None => {}
                 }
             }
             drop(shard);
             for (at, record, compressed) in copies.drain() {
-                let key = keys[at].as_ref();
-                let unpacked = self.unpack(namespace, key, record, compressed);
+                let unpacked = self.unpack(&compressed, record);
                 values[at] = unpacked.map(|(value, _)| value);
             }
             copies.clear();
@@ -150,13 +154,16 @@ impl Core {
         entries: &[(K, V)],
         time_to_live: Option<Duration>,
     ) -> (usize, Result<(), PutError>) {
+        if self.folder.is_some() {
+            return self.log_some(namespace, entries, time_to_live);
+        }
         let now = self.now();
         let deadline = deadline(now, time_to_live);
         let (mut written, result) = self.write_some(namespace, entries, deadline, now);
         let put = written.len();
         // Stable: entries of one key are published in their order.
-        written.sort_by_key(|written| written.hash.shard());
-        for same in written.chunk_by(|one, other| one.hash.shard() == other.hash.shard()) {
+        written.sort_by_key(|written| written.hash.shard);
+        for same in written.chunk_by(|one, other| one.hash.shard == other.hash.shard) {
             let mut shard = self.shared.index.write(same[0].hash);
             for written in same {
                 let published = self.publish(&mut shard, written, Expected::Anything, now);
@@ -169,6 +176,23 @@ impl Core {
             self.alarm.set(deadline);
         }
         (put, result)
+    }
+
+    /// As [`put_some`](Self::put_some), where each entry is written to the folder on its own.
+    fn log_some<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        namespace: u16,
+        entries: &[(K, V)],
+        time_to_live: Option<Duration>,
+    ) -> (usize, Result<(), PutError>) {
+        for (put, (key, value)) in entries.iter().enumerate() {
+            let (key, value) = (key.as_ref(), value.as_ref());
+            let result = self.put(namespace, key, value, time_to_live, Expected::Anything);
+            if let Err(error) = result {
+                return (put, Err(into_put_error(error)));
+            }
+        }
+        (entries.len(), Ok(()))
     }
 
     /// Writes entries, under one lock, until there is one that cannot be put.
@@ -186,9 +210,10 @@ impl Core {
             if let Err(error) = self.check(key, value) {
                 return (written, Err(error));
             }
-            let size = raw::size(key.len(), value.len());
-            let Ok(reserved) = tiers.place(&self.shared, Tier::Recent, size, deadline, now) else {
-                return (written, Err(PutError::OutOfMemory));
+            let size = raw::size(key.len(), value.len(), false);
+            let reserved = match tiers.place(&self.shared, Tier::Recent, size, deadline, now) {
+                Ok(reserved) => reserved,
+                Err(reason) => return (written, Err(reason.into())),
             };
             // SAFETY: the place was reserved for a record of this size, just now.
             written.push(unsafe { self.write(reserved, namespace, key, value, deadline) });

@@ -1,9 +1,11 @@
 //! How a store is put together that is more than its settings.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::clock::{Clock, ManualClock};
 use crate::config::{ConfigError, MemoryConfig};
+use crate::disk::error::OpenError;
 use crate::removal::{Listen, Removal};
 use crate::store::Store;
 
@@ -47,14 +49,24 @@ impl StoreBuilder {
         self
     }
 
-    /// The store.
+    /// The store, in memory.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] says which setting cannot be.
     pub fn build(self) -> Result<Store, ConfigError> {
         let clock = self.clock.unwrap_or_else(Clock::system);
-        Store::build(self.config, clock, self.listener)
+        Store::build(self.config, clock, self.listener, None, |_| Ok(()))
+    }
+
+    /// The store in a folder, as [`Store::open`] opens it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn open(self, folder: impl AsRef<Path>) -> Result<Store, OpenError> {
+        let clock = self.clock.unwrap_or_else(Clock::system);
+        Store::open_at(folder.as_ref(), self.config, clock, self.listener)
     }
 }
 

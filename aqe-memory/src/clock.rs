@@ -170,7 +170,10 @@ mod tests {
         let clock = Clock::system();
         let (before, start) = (clock.now(), Instant::now());
         while clock.now() == before {
-            assert!(start.elapsed() < Duration::from_secs(10), "the clock stands");
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "the clock stands"
+            );
             std::hint::spin_loop();
         }
         let manual = ManualClock::new();

@@ -14,6 +14,9 @@ pub struct MemoryConfig {
     pub cache_size: u64,
     /// How long an entry lives that says nothing else. Seven days by default; `None` is for ever.
     pub time_to_live: Option<Duration>,
+    /// The most bytes that files of a store in a folder take. 4 GiB by default. A value for which there is no room then is
+    /// refused, since what a folder has taken it keeps.
+    pub max_disk_size: u64,
 }
 
 impl Default for MemoryConfig {
@@ -22,6 +25,7 @@ impl Default for MemoryConfig {
             max_size: 1 << 30,
             cache_size: 256 << 20,
             time_to_live: Some(Duration::from_secs(7 * 24 * 3600)),
+            max_disk_size: 4 << 30,
         }
     }
 }
@@ -48,6 +52,13 @@ impl MemoryConfig {
     #[must_use]
     pub fn time_to_live(mut self, time_to_live: impl Into<Option<Duration>>) -> Self {
         self.time_to_live = time_to_live.into();
+        self
+    }
+
+    /// Sets [`max_disk_size`](Self::max_disk_size).
+    #[must_use]
+    pub fn max_disk_size(mut self, bytes: u64) -> Self {
+        self.max_disk_size = bytes;
         self
     }
 

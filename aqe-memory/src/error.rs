@@ -1,6 +1,8 @@
 //! Why a value was not taken.
 
+use crate::disk::DiskError;
 use crate::store::Version;
+use crate::tiers::NoPlace;
 
 /// Why a value was not put.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +29,22 @@ pub enum PutError {
     /// The system gave no memory, or everything the store may take is held by values that are still being read.
     #[error("no memory for the value")]
     OutOfMemory,
+    /// The store's folder has as many bytes as it [may](crate::MemoryConfig::max_disk_size).
+    #[error("the store's folder is full; give it more, or shorter times to live")]
+    DiskFull,
+    /// The system refused to write to the store's folder.
+    #[error("the value cannot be written to disk")]
+    Disk(#[source] DiskError),
+}
+
+impl From<NoPlace> for PutError {
+    fn from(reason: NoPlace) -> Self {
+        match reason {
+            NoPlace::OutOfMemory => Self::OutOfMemory,
+            NoPlace::DiskFull => Self::DiskFull,
+            NoPlace::Disk(error) => Self::Disk(error),
+        }
+    }
 }
 
 /// Why not all of several entries were put.
@@ -54,12 +72,27 @@ pub enum CompareError {
     Put(#[from] PutError),
 }
 
-/// Why there is no further namespace.
+/// Why there is no namespace of a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are {most} namespaces already; `{name}` would be one more")]
-pub struct TooManyNamespaces {
-    /// The name of the one that was asked for.
-    pub name: String,
-    /// How many a store can have.
-    pub most: usize,
+#[non_exhaustive]
+pub enum NamespaceError {
+    /// There are as many as a store can have.
+    #[error("there are {most} namespaces already; `{name}` would be one more")]
+    TooMany {
+        /// The name of the one that was asked for.
+        name: String,
+        /// How many a store can have.
+        most: usize,
+    },
+    /// The name has too many bytes.
+    #[error("a name of {len} bytes is longer than {most}")]
+    TooLong {
+        /// Its length.
+        len: usize,
+        /// The most that a name can have.
+        most: usize,
+    },
+    /// A new name cannot be written to the store's folder.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }

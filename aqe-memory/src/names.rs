@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::error::TooManyNamespaces;
+use crate::disk::DiskError;
+use crate::error::NamespaceError;
 
 /// The namespaces of a store. They are never taken away, so that a number means the same name for ever.
 #[derive(Debug)]
@@ -22,16 +23,29 @@ struct Table {
 const MOST: usize = u16::MAX as usize + 1;
 
 impl Names {
-    pub(crate) fn new() -> Self {
+    /// The names that there are already, beside the empty one. Their numbers begin at one, without gaps.
+    pub(crate) fn new(numbers: HashMap<String, u16>) -> Self {
         let unnamed: Arc<str> = Arc::from("");
+        let mut names = vec![Arc::clone(&unnamed); numbers.len() + 1];
+        for (name, number) in numbers {
+            if let Some(place) = names.get_mut(usize::from(number)) {
+                *place = Arc::from(name);
+            }
+        }
+        let numbers = (0..).zip(&names);
+        let numbers = numbers.map(|(number, name)| (Arc::clone(name), number));
         Self(RwLock::new(Table {
-            numbers: HashMap::from([(Arc::clone(&unnamed), 0)]),
-            names: vec![unnamed],
+            numbers: numbers.collect(),
+            names,
         }))
     }
 
-    /// The number of a name, which gets one if it has none.
-    pub(crate) fn number(&self, name: &str) -> Result<u16, TooManyNamespaces> {
+    /// The number of a name. If it has none yet it gets one, once `enter` has written that down.
+    pub(crate) fn number(
+        &self,
+        name: &str,
+        enter: impl FnOnce(u16) -> Result<(), DiskError>,
+    ) -> Result<u16, NamespaceError> {
         if let Some(number) = self.find(name) {
             return Ok(number);
         }
@@ -40,10 +54,11 @@ impl Names {
         if let Some(&number) = table.numbers.get(name) {
             return Ok(number);
         }
-        let number = u16::try_from(table.names.len()).map_err(|_| TooManyNamespaces {
+        let number = u16::try_from(table.names.len()).map_err(|_| NamespaceError::TooMany {
             name: name.to_owned(),
             most: MOST,
         })?;
+        enter(number)?;
         let name: Arc<str> = Arc::from(name);
         table.numbers.insert(Arc::clone(&name), number);
         table.names.push(name);
@@ -76,18 +91,21 @@ mod tests {
 
     #[test]
     fn a_name_keeps_its_number_and_the_last_one_is_refused() {
-        let names = Names::new();
-        assert_eq!(names.number("").unwrap(), 0, "no name is a name too");
-        assert_eq!(names.number("runs").unwrap(), 1);
-        assert_eq!(names.number("flakes").unwrap(), 2);
-        assert_eq!(names.number("runs").unwrap(), 1);
+        let known = HashMap::from([("runs".to_owned(), 1), ("flakes".to_owned(), 2)]);
+        let names = Names::new(known);
+        let number = |name: &str| names.number(name, |_| Ok(()));
+        assert_eq!(number(""), Ok(0), "no name is a name too");
+        assert_eq!((number("flakes"), number("other")), (Ok(2), Ok(3)));
+        assert_eq!((number("runs"), number("other")), (Ok(1), Ok(3)));
         assert_eq!(&*names.name(2), "flakes");
-        assert_eq!(names.find("other"), None);
-        for number in names.all().len()..MOST {
-            names.number(&number.to_string()).unwrap();
+        assert_eq!(names.find("new"), None);
+        for left in names.all().len()..MOST {
+            number(&left.to_string()).unwrap();
         }
-        let refused = names.number("one more").unwrap_err();
-        assert_eq!((refused.name.as_str(), refused.most), ("one more", MOST));
-        assert_eq!(names.number("runs").unwrap(), 1, "and the others stay");
+        let refused = number("one more").unwrap_err();
+        assert!(
+            matches!(&refused, NamespaceError::TooMany { name, most: MOST } if name == "one more")
+        );
+        assert_eq!(number("runs"), Ok(1), "and the others stay");
     }
 }

@@ -39,6 +39,7 @@ pub(crate) struct Counts {
     loads: AtomicU64,
     failed_loads: AtomicU64,
     unkept_loads: AtomicU64,
+    unreadable: AtomicU64,
 }
 
 /// How a loader has ended.
@@ -53,6 +54,10 @@ pub(crate) enum Load {
 }
 
 impl Counts {
+    pub(crate) fn unreadable(&self) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn put(&self) {
         self.puts.fetch_add(1, Ordering::Relaxed);
     }
@@ -86,6 +91,7 @@ impl Counts {
         stats.loads = self.loads.load(Ordering::Relaxed);
         stats.failed_loads = self.failed_loads.load(Ordering::Relaxed);
         stats.unkept_loads = self.unkept_loads.load(Ordering::Relaxed);
+        stats.unreadable = self.unreadable.load(Ordering::Relaxed);
     }
 }
 
@@ -113,6 +119,10 @@ pub struct StoreStats {
     pub removed: u64,
     /// Entries that were replaced by another value.
     pub replaced: u64,
+    /// Reads of the folder that failed, or found damage. Such an entry is as if it were not there.
+    pub unreadable: u64,
+    /// Bytes of files in the folder.
+    pub disk_bytes: u64,
     /// Reads that found an entry. What [iterates](crate::Namespace::entries) does not count.
     pub hits: u64,
     /// Reads that found none.

@@ -1,6 +1,5 @@
 //! The store: what users hold.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,18 +10,21 @@ use parking_lot::Mutex;
 use crate::builder::StoreBuilder;
 use crate::clock::{Clock, ManualClock, Millis, to_millis};
 use crate::config::{ConfigError, MemoryConfig};
-use crate::error::{CompareError, PutError, TooManyNamespaces};
-use crate::index::{Index, KeyHash, Place, Shard, Slot};
+use crate::disk::superblock::MOST_NAME;
+use crate::error::{CompareError, NamespaceError, PutError};
+use crate::folder::Folder;
+use crate::index::{Index, KeyHash, Shard, Slot};
 use crate::load::Loads;
 use crate::names::Names;
 use crate::removal::{Listen, Listener, Removals};
 use crate::segment::packed::{self, Form, Packed};
-use crate::segment::raw::{self, Content, VERSION_BITS};
+use crate::segment::raw::{self, Content};
 use crate::segment::{Directory, Kind, Lifetime, Resident};
+use crate::shared::{Shared, View, kept_of, with_scratch};
 use crate::stats::{Cause, Counts, StoreStats};
 use crate::striped::Reads;
 use crate::sweeper::{Alarm, Sweeper};
-use crate::tiers::{Reserved, Shared, Tier, Tiers};
+use crate::tiers::{Reserved, Tier, Tiers};
 use crate::value::Value;
 
 /// A store of entries that expire. Clones share it; it ends with the last one.
@@ -50,13 +52,15 @@ pub struct Version(pub(crate) u64);
 pub(crate) struct Core {
     pub(crate) config: MemoryConfig,
     most_value: usize,
-    clock: Clock,
-    versions: AtomicU64,
+    pub(crate) clock: Clock,
+    pub(crate) versions: AtomicU64,
     pub(crate) tiers: Mutex<Tiers>,
     pub(crate) shared: Shared,
     pub(crate) names: Arc<Names>,
     pub(crate) reads: Reads,
     pub(crate) loads: Loads<Value>,
+    /// Where everything is kept besides.
+    pub(crate) folder: Option<Folder>,
     pub(crate) alarm: Arc<Alarm>,
     /// Ends with the store. Not there when time does not pass by itself.
     sweeper: OnceLock<Sweeper>,
@@ -65,14 +69,7 @@ pub(crate) struct Core {
 }
 
 /// The most bytes that a key has.
-const MOST_KEY: usize = u16::MAX as usize;
-
-thread_local! {
-    /// Where a thread copies what it decompresses.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-/// A thread does not keep a longer scratch than this.
-const MOST_SCRATCH: usize = 1 << 20;
+pub(crate) const MOST_KEY: usize = u16::MAX as usize;
 /// Removals on their way to the listener take no more than this, and in a small store a sixteenth of its size.
 const MOST_WAITING: usize = 4 << 20;
 
@@ -83,7 +80,7 @@ impl Store {
     ///
     /// [`ConfigError`] says which setting cannot be.
     pub fn new(config: MemoryConfig) -> Result<Self, ConfigError> {
-        Self::build(config, Clock::system(), None)
+        Self::build(config, Clock::system(), None, None, |_| Ok(()))
     }
 
     /// A store with more than settings.
@@ -97,7 +94,7 @@ impl Store {
     ///     .listener(|removal| println!("{removal}"))
     ///     .build()?;
     /// store.put(b"run/1", b"passed")?;
-    /// store.remove(b"run/1"); // Prints "`run/1` removed".
+    /// store.remove(b"run/1")?; // Prints "`run/1` removed".
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn builder() -> StoreBuilder {
@@ -111,19 +108,22 @@ impl Store {
     ///
     /// As [`new`](Self::new).
     pub fn with_clock(config: MemoryConfig, clock: &ManualClock) -> Result<Self, ConfigError> {
-        Self::build(config, clock.clock(), None)
+        Self::build(config, clock.clock(), None, None, |_| Ok(()))
     }
 
-    pub(crate) fn build(
+    pub(crate) fn build<E: From<ConfigError>>(
         config: MemoryConfig,
         clock: Clock,
         listen: Option<Box<Listen>>,
-    ) -> Result<Self, ConfigError> {
+        folder: Option<Folder>,
+        prepare: impl FnOnce(&mut Core) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let sizes = config.sizes()?;
         // Enough shards for threads to meet seldom; few enough for a small store not to be made of them.
         let shards = (sizes.total >> 20).next_power_of_two().ilog2().clamp(3, 8);
         let runs = clock.runs();
-        let names = Arc::new(Names::new());
+        let names = folder.as_ref().map(Folder::names).unwrap_or_default();
+        let names = Arc::new(Names::new(names));
         // What waits to be told is no part of the store's entries, so it is kept small beside them.
         let waiting = usize::try_from(sizes.total / 16).unwrap_or(usize::MAX);
         let removals = listen
@@ -138,28 +138,31 @@ impl Store {
             }
             _ => None,
         };
-        let core = Arc::new(Core {
-            most_value: usize::try_from(sizes.cache / 4)
-                .unwrap_or(usize::MAX)
-                .min(packed::MOST_BYTES),
+        let most_value = usize::try_from(sizes.cache / 4).unwrap_or(usize::MAX);
+        let mut core = Core {
+            most_value: most_value.min(packed::MOST_BYTES - packed::overhead(MOST_KEY)),
             clock,
             versions: AtomicU64::new(0),
-            tiers: Mutex::new(Tiers::new(sizes)),
+            tiers: Mutex::new(Tiers::new(sizes, None)),
             shared: Shared {
                 index: Index::new(shards),
                 directory: Directory::new(),
                 resident: Arc::new(Resident::default()),
                 counts: Counts::default(),
+                files: folder.as_ref().map(Folder::files),
                 removals,
             },
             names,
             reads: Reads::new(),
             loads: Loads::default(),
+            folder,
             alarm: Arc::default(),
             sweeper: OnceLock::new(),
             _listener: listener,
             config,
-        });
+        };
+        prepare(&mut core)?;
+        let core = Arc::new(core);
         if runs {
             core.sweeper.get_or_init(|| Sweeper::start(&core));
         }
@@ -173,12 +176,23 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`TooManyNamespaces`] when there are 65,536.
-    pub fn namespace(&self, name: &str) -> Result<Namespace, TooManyNamespaces> {
+    /// [`NamespaceError`] when there are 65,536, when the name is longer than 255 bytes, or when a new name cannot be
+    /// written to the store's folder.
+    pub fn namespace(&self, name: &str) -> Result<Namespace, NamespaceError> {
+        if name.len() > MOST_NAME {
+            return Err(NamespaceError::TooLong {
+                len: name.len(),
+                most: MOST_NAME,
+            });
+        }
         let core = &self.default.core;
+        let number = core.names.number(name, |number| match &core.folder {
+            Some(folder) => folder.add_name(name, number),
+            None => Ok(()),
+        })?;
         Ok(Namespace {
-            number: core.names.number(name)?,
             core: Arc::clone(core),
+            number,
         })
     }
 
@@ -186,6 +200,10 @@ impl Store {
     #[must_use]
     pub fn namespaces(&self) -> Vec<Arc<str>> {
         self.default.core.names.all()
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.default.core
     }
 
     /// Gives the memory of everything that is over back to the system. A store does this by itself when the time comes.
@@ -227,6 +245,10 @@ impl fmt::Debug for Namespace {
 }
 
 impl Namespace {
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// Its name; empty for the namespace that the store itself is.
     #[must_use]
     pub fn name(&self) -> Arc<str> {
@@ -315,12 +337,21 @@ impl Namespace {
     }
 
     /// Removes a key's entry. Says whether there was one.
-    pub fn remove(&self, key: &[u8]) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Disk`] and [`PutError::DiskFull`], if the store has a folder and that it is gone cannot be written there; the
+    /// entry is still there then.
+    pub fn remove(&self, key: &[u8]) -> Result<bool, PutError> {
         self.core.remove(self.number, key, None)
     }
 
     /// Removes a key's entry if it has this version still. Says whether it had.
-    pub fn compare_and_remove(&self, key: &[u8], expected: Version) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn compare_and_remove(&self, key: &[u8], expected: Version) -> Result<bool, PutError> {
         self.core.remove(self.number, key, Some(expected))
     }
 
@@ -355,6 +386,22 @@ pub(crate) enum Expected {
     Version(Option<Version>),
 }
 
+impl Expected {
+    pub(crate) fn check(
+        self,
+        current: impl FnOnce() -> Option<Version>,
+    ) -> Result<(), CompareError> {
+        let Self::Version(expected) = self else {
+            return Ok(());
+        };
+        let current = current();
+        match current == expected {
+            true => Ok(()),
+            false => Err(CompareError::Changed { current }),
+        }
+    }
+}
+
 /// Whether looking at an entry says that it is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -364,18 +411,12 @@ pub(crate) enum Look {
     Peek,
 }
 
-/// What a shard's lock shows of an entry.
-struct Seen {
-    version: Version,
-}
-
 /// An entry that was found under a shard's lock.
-pub(crate) enum Found<'a> {
+pub(crate) enum Found {
     /// The value is what it is, with the lock or without.
     Raw(Value, Version),
-    /// The record lies in the store's memory for as long as the lock is held. What is copied from it is to be
-    /// [unpacked](Core::unpack).
-    Packed(&'a [u8], Compressed),
+    /// Its record is to be [copied](Core::copy) under the lock, and [unpacked](Core::unpack) without it.
+    Compressed(Compressed),
 }
 
 /// What is known of a compressed entry beside its record.
@@ -383,8 +424,7 @@ pub(crate) enum Found<'a> {
 pub(crate) struct Compressed {
     hash: KeyHash,
     slot: Slot,
-    version: Version,
-    deadline: Millis,
+    epoch: Millis,
     now: Millis,
     look: Look,
 }
@@ -417,37 +457,31 @@ impl Core {
         let shard = self.shared.index.read(hash);
         match self.find_in(&shard, hash, namespace, key, now, look)? {
             Found::Raw(value, version) => Some((value, version)),
-            Found::Packed(record, compressed) => {
-                let mut scratch = SCRATCH.take();
-                scratch.clear();
-                scratch.extend_from_slice(record);
+            Found::Compressed(compressed) => with_scratch(|record| {
+                self.copy(&compressed, record)?;
                 drop(shard);
-                let value = self.unpack(namespace, key, &scratch, compressed);
-                if scratch.capacity() <= MOST_SCRATCH {
-                    SCRATCH.set(scratch);
-                }
-                value
-            }
+                self.unpack(&compressed, record)
+            }),
         }
     }
 
     /// Finds the entry of a key, whose shard is locked.
     #[inline]
-    pub(crate) fn find_in<'a>(
-        &'a self,
-        shard: &'a Shard,
+    pub(crate) fn find_in(
+        &self,
+        shard: &Shard,
         hash: KeyHash,
         namespace: u16,
         key: &[u8],
         now: Millis,
         look: Look,
-    ) -> Option<Found<'a>> {
+    ) -> Option<Found> {
         let found = shard.find(hash, |slot| self.is_entry(slot, namespace, key))?;
         let slot = found.get();
         let place = slot.place();
         // SAFETY: the slot was found under the shard's lock, which is held.
         let segment = unsafe { self.shared.directory.get(place.segment) };
-        let found_one = match segment.kind {
+        let one = match segment.kind {
             Kind::Raw => {
                 // SAFETY: as above; the record was written before its slot was there.
                 let record = unsafe { segment.raw(place.offset) };
@@ -461,80 +495,96 @@ impl Core {
                 };
                 Found::Raw(value, version)
             }
-            Kind::Packed => {
-                // SAFETY: as above.
-                let bytes = unsafe { segment.packed(place.offset) };
-                let record = Packed::read(bytes)?;
-                let deadline = record.lifetime.deadline(segment.epoch);
-                if deadline <= now {
-                    return None;
-                }
-                let version = Version(record.version);
-                let compressed = Compressed {
-                    hash,
-                    slot,
-                    version,
-                    deadline,
-                    now,
-                    look,
-                };
-                Found::Packed(bytes, compressed)
-            }
+            Kind::Packed | Kind::Cold => Found::Compressed(Compressed {
+                hash,
+                slot,
+                epoch: segment.epoch,
+                now,
+                look,
+            }),
         };
         if look == Look::Read {
             found.touch(slot.frequency().saturating_add(1));
         }
-        Some(found_one)
+        Some(one)
+    }
+
+    /// Copies the record of an entry that was found under the lock of its shard, which is held still.
+    pub(crate) fn copy(&self, compressed: &Compressed, record: &mut Vec<u8>) -> Option<()> {
+        let place = compressed.slot.place();
+        // SAFETY: the slot was found under the shard's lock, which is held.
+        let segment = unsafe { self.shared.directory.get(place.segment) };
+        if segment.kind == Kind::Cold {
+            return self.shared.load(segment, place.offset, record);
+        }
+        record.clear();
+        // SAFETY: as above; the record was written before its slot was there.
+        record.extend_from_slice(unsafe { segment.packed(place.offset) });
+        Some(())
     }
 
     /// The value of a copied record. An entry that is read often is uncompressed from then on.
     pub(crate) fn unpack(
         &self,
-        namespace: u16,
-        key: &[u8],
+        compressed: &Compressed,
         record: &[u8],
-        compressed: Compressed,
     ) -> Option<(Value, Version)> {
-        let value = decompress(record)?;
-        if compressed.look == Look::Read && compressed.slot.frequency() > 0 {
-            self.promote(namespace, key, &value, compressed);
+        let Compressed {
+            hash, slot, now, ..
+        } = *compressed;
+        let record = Packed::read(record)?;
+        let deadline = record.lifetime.deadline(compressed.epoch);
+        if deadline <= now {
+            return None;
         }
-        Some((Value::owned(value), compressed.version))
+        let value = decompress(&record)?;
+        if compressed.look == Look::Read && slot.frequency() > 0 {
+            self.promote(hash, slot, &record, &value, deadline, now);
+        }
+        Some((Value::owned(value), Version(kept_of(record.version))))
     }
 
     /// Makes an entry uncompressed again, unless somebody has the lock.
-    fn promote(&self, namespace: u16, key: &[u8], value: &[u8], compressed: Compressed) {
-        let Compressed {
-            hash,
-            slot,
-            version,
-            deadline,
-            now,
-            ..
-        } = compressed;
+    fn promote(
+        &self,
+        hash: KeyHash,
+        slot: Slot,
+        record: &Packed<'_>,
+        value: &[u8],
+        deadline: Millis,
+        now: Millis,
+    ) {
+        let was = slot.place();
+        // What is in a file stays there, and is what the entry is again when there is no room for it.
+        let backing = self.folder.as_ref().map(|_| was);
+        let size = raw::size(record.key.len(), value.len(), backing.is_some());
         let Some(mut tiers) = self.tiers.try_lock() else {
             return;
         };
-        let size = raw::size(key.len(), value.len());
         let Ok(reserved) = tiers.place(&self.shared, Tier::Main, size, deadline, now) else {
             return;
         };
         drop(tiers);
         let content = Content {
-            namespace,
-            key,
+            namespace: record.namespace,
+            key: record.key,
             value,
             lifetime: Lifetime::until(deadline, reserved.segment.epoch),
-            version: version.0,
+            version: kept_of(record.version),
+            backing,
         };
         // SAFETY: the place was reserved for a record of this size, just now.
         unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
         let moved = Slot::new(hash.tag, reserved.place, 1);
         let mut shard = self.shared.index.write(hash);
-        let was = slot.place();
-        match shard.replace(hash, |other| other.place() == was, moved) {
-            true => self.shared.bury(was),
-            false => self.shared.bury(reserved.place),
+        match (
+            shard.replace(hash, |other| other.place() == was, moved),
+            backing,
+        ) {
+            (true, Some(_)) => {}
+            (true, None) => self.shared.bury(was),
+            // Its copy, if it has one, is not buried with it: that was done, or it is the entry.
+            (false, _) => self.shared.bury_alone(reserved.place),
         }
         drop(shard);
         reserved.segment.published();
@@ -551,12 +601,15 @@ impl Core {
         self.check(key, value)?;
         let now = self.clock.now();
         let deadline = deadline(now, time_to_live);
-        let size = raw::size(key.len(), value.len());
+        if self.folder.is_some() {
+            return self.put_logged(namespace, key, value, (deadline, now), expected);
+        }
+        let size = raw::size(key.len(), value.len(), false);
         let reserved = self
             .tiers
             .lock()
             .place(&self.shared, Tier::Recent, size, deadline, now);
-        let reserved = reserved.map_err(|_| PutError::OutOfMemory)?;
+        let reserved = reserved.map_err(PutError::from)?;
         // SAFETY: the place was reserved for a record of this size, just now.
         let written = unsafe { self.write(reserved, namespace, key, value, deadline) };
         let mut shard = self.shared.index.write(written.hash);
@@ -584,13 +637,14 @@ impl Core {
         deadline: Millis,
     ) -> Written<'a> {
         // Relaxed: a number that nobody else gets, no more.
-        let version = self.versions.fetch_add(1, Ordering::Relaxed) & ((1 << VERSION_BITS) - 1);
+        let version = kept_of(self.versions.fetch_add(1, Ordering::Relaxed));
         let content = Content {
             namespace,
             key,
             value,
             lifetime: Lifetime::until(deadline, reserved.segment.epoch),
             version,
+            backing: None,
         };
         // SAFETY: as the caller promises.
         unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
@@ -611,33 +665,25 @@ impl Core {
         expected: Expected,
         now: Millis,
     ) -> Result<(), CompareError> {
-        let Written {
-            namespace,
-            key,
-            hash,
-            ..
-        } = *written;
+        let (namespace, key, hash) = (written.namespace, written.key, written.hash);
         let place = written.reserved.place;
         let is_entry = |slot| self.is_entry(slot, namespace, key);
-        if let Expected::Version(expected) = expected {
-            let seen = shard.find(hash, is_entry);
-            let seen = seen.and_then(|it| self.see(it.get(), now));
-            let current = seen.map(|seen| seen.version);
-            if current != expected {
-                self.shared.bury(place);
-                return Err(CompareError::Changed { current });
-            }
+        let checked = expected.check(|| {
+            let found = shard.find(hash, is_entry)?;
+            self.see(found.get(), now)
+        });
+        if checked.is_err() {
+            self.shared.bury(place);
+            return checked;
         }
         let slot = Slot::new(hash.tag, place, 0);
-        let replaced = self.shared.index.publish(shard, slot, is_entry);
-        if let Some(replaced) = replaced {
+        if let Some(replaced) = self.shared.index.publish(shard, slot, is_entry) {
             let cause = match self.see(replaced, now) {
                 Some(_) => Cause::Replaced,
                 None => Cause::Expired,
             };
-            let replaced = replaced.place();
-            self.shared.gone(namespace, key, replaced, cause);
-            self.shared.bury(replaced);
+            self.shared.gone(namespace, key, replaced.place(), cause);
+            self.shared.bury(replaced.place());
         }
         Ok(())
     }
@@ -664,21 +710,26 @@ impl Core {
     }
 
     /// Removes the entry of a key, if there is one; of this version, if one is given.
-    fn remove(&self, namespace: u16, key: &[u8], expected: Option<Version>) -> bool {
+    fn remove(
+        &self,
+        namespace: u16,
+        key: &[u8],
+        expected: Option<Version>,
+    ) -> Result<bool, PutError> {
         // First, so that what is being loaded now is not put after the removal.
         self.loads.invalidate(namespace, key);
         let now = self.clock.now();
+        if self.folder.is_some() {
+            return self.remove_logged(namespace, key, expected, now);
+        }
         let hash = self.shared.index.hash(namespace, key);
         let mut shard = self.shared.index.write(hash);
-        let seen_as_expected = |slot| {
-            let seen = self.see(slot, now).map(|seen| seen.version);
-            expected.is_none() || seen == expected
-        };
+        let is_expected = |slot| expected.is_none() || self.see(slot, now) == expected;
         let removed = shard.remove(hash, |slot| {
-            self.is_entry(slot, namespace, key) && seen_as_expected(slot)
+            self.is_entry(slot, namespace, key) && is_expected(slot)
         });
         let Some(slot) = removed else {
-            return false;
+            return Ok(false);
         };
         let was_there = self.see(slot, now).is_some();
         let cause = match was_there {
@@ -687,10 +738,10 @@ impl Core {
         };
         self.shared.gone(namespace, key, slot.place(), cause);
         self.shared.bury(slot.place());
-        was_there
+        Ok(was_there)
     }
 
-    fn look(&self, namespace: u16, key: &[u8]) -> Option<Seen> {
+    fn look(&self, namespace: u16, key: &[u8]) -> Option<Version> {
         let hash = self.shared.index.hash(namespace, key);
         let shard = self.shared.index.read(hash);
         let found = shard.find(hash, |slot| self.is_entry(slot, namespace, key))?;
@@ -710,19 +761,28 @@ impl Core {
         for shard in self.shared.index.shards() {
             let shard = shard.read();
             for slot in shard.slots() {
-                self.with_key(slot, |other, key| {
-                    let fits = other == namespace
-                        && key.starts_with(prefix)
-                        && after.is_none_or(|after| key > after)
-                        && (found.len() < most
-                            || found.peek().is_some_and(|last: &Box<[u8]>| key < last));
-                    if fits && self.see(slot, now).is_some() {
-                        found.push(Box::from(key));
-                        if found.len() > most {
-                            found.pop();
+                self.shared.view(
+                    slot,
+                    |View {
+                         namespace: other,
+                         key,
+                         deadline,
+                         ..
+                     }| {
+                        let fits = other == namespace
+                            && deadline > now
+                            && key.starts_with(prefix)
+                            && after.is_none_or(|after| key > after)
+                            && (found.len() < most
+                                || found.peek().is_some_and(|last: &Box<[u8]>| key < last));
+                        if fits {
+                            found.push(Box::from(key));
+                            if found.len() > most {
+                                found.pop();
+                            }
                         }
-                    }
-                });
+                    },
+                );
             }
         }
         found.into_sorted_vec()
@@ -730,53 +790,16 @@ impl Core {
 
     /// Whether a slot's entry is the key's. The caller holds the lock of the key's shard.
     #[inline]
-    fn is_entry(&self, slot: Slot, namespace: u16, key: &[u8]) -> bool {
-        self.with_key(slot, |other, entry| other == namespace && entry == key)
+    pub(crate) fn is_entry(&self, slot: Slot, namespace: u16, key: &[u8]) -> bool {
+        let is_it = |view: View<'_>| view.namespace == namespace && view.key == key;
+        self.shared.view(slot, is_it).unwrap_or(false)
     }
 
-    /// Shows namespace and key of a slot's entry. The caller holds the lock of its shard.
-    #[inline]
-    fn with_key<R>(&self, slot: Slot, look: impl FnOnce(u16, &[u8]) -> R) -> R {
-        let Place { segment, offset } = slot.place();
-        // SAFETY: the slot was found under the shard's lock, which is held.
-        let segment = unsafe { self.shared.directory.get(segment) };
-        match segment.kind {
-            Kind::Raw => {
-                // SAFETY: as above; the record was written before its slot was there.
-                let record = unsafe { segment.raw(offset) };
-                look(record.namespace(), record.key())
-            }
-            Kind::Packed => {
-                // SAFETY: as above.
-                match Packed::read(unsafe { segment.packed(offset) }) {
-                    Some(record) => look(record.namespace, record.key),
-                    None => unreachable!("memory was overwritten: the record is as we wrote it"),
-                }
-            }
-        }
-    }
-
-    /// Version and deadline of a slot's entry, if its time is not over. The caller holds the lock of its shard.
-    fn see(&self, slot: Slot, now: Millis) -> Option<Seen> {
-        let Place { segment, offset } = slot.place();
-        // SAFETY: the slot was found under the shard's lock, which is held.
-        let segment = unsafe { self.shared.directory.get(segment) };
-        let (lifetime, version) = match segment.kind {
-            Kind::Raw => {
-                // SAFETY: as above; the record was written before its slot was there.
-                let record = unsafe { segment.raw(offset) };
-                (record.lifetime(), record.version())
-            }
-            Kind::Packed => {
-                // SAFETY: as above.
-                let record = Packed::read(unsafe { segment.packed(offset) })?;
-                (record.lifetime, record.version)
-            }
-        };
-        let deadline = lifetime.deadline(segment.epoch);
-        (deadline > now).then_some(Seen {
-            version: Version(version),
-        })
+    /// Version of a slot's entry, if its time is not over. The caller holds the lock of its shard.
+    pub(crate) fn see(&self, slot: Slot, now: Millis) -> Option<Version> {
+        let seen = self.shared.view(slot, |view| (view.version, view.deadline));
+        seen.filter(|(_, deadline)| *deadline > now)
+            .map(|(version, _)| Version(version))
     }
 
     /// Clears away what is over.
@@ -785,9 +808,10 @@ impl Core {
         let doomed = self.tiers.lock().take_expired(&self.shared, now);
         let any = !doomed.is_empty();
         for segment in doomed {
-            let number = self.shared.clear(segment);
-            self.tiers.lock().reuse(number);
+            let cleared = self.shared.clear(segment);
+            self.tiers.lock().reuse(&cleared);
         }
+        self.compact(now);
         if any {
             for shard in self.shared.index.shards() {
                 self.shared.index.shrink(&mut shard.write());
@@ -808,7 +832,10 @@ impl Core {
         let mut stats = StoreStats::default();
         let shards = self.shared.index.shards();
         stats.entries = shards.map(|shard| shard.read().len() as u64).sum();
-        (stats.uncompressed_bytes, stats.compressed_bytes) = self.tiers.lock().bytes();
+        let tiers = self.tiers.lock();
+        (stats.uncompressed_bytes, stats.compressed_bytes) = tiers.bytes();
+        stats.disk_bytes = tiers.disk.as_ref().map_or(0, |disk| disk.bytes());
+        drop(tiers);
         stats.index_bytes = self.shared.index.bytes();
         stats.resident_bytes = self.shared.resident.bytes() + stats.index_bytes;
         (stats.hits, stats.misses) = self.reads.sums();
@@ -829,8 +856,7 @@ pub(crate) fn deadline(now: Millis, time_to_live: Option<Duration>) -> Millis {
 }
 
 /// The value of a packed record.
-fn decompress(record: &[u8]) -> Option<Box<[u8]>> {
-    let record = Packed::read(record)?;
+fn decompress(record: &Packed<'_>) -> Option<Box<[u8]>> {
     match record.form {
         Form::Plain => Some(record.stored.into()),
         Form::Lz4(len) => {
@@ -838,5 +864,6 @@ fn decompress(record: &[u8]) -> Option<Box<[u8]>> {
             let written = lz4_flex::block::decompress_into(record.stored, &mut value).ok()?;
             (written == value.len()).then(|| value.into())
         }
+        Form::Gone => None,
     }
 }

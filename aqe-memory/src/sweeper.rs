@@ -121,14 +121,22 @@ mod tests {
         let store = Store::new(MemoryConfig::default()).unwrap();
         let before = store.stats().resident_bytes;
         // The long one comes first, so that the thread sleeps for long when the short ones come.
-        store.put_for(b"long", &[1; 100], Duration::from_secs(3600)).unwrap();
+        store
+            .put_for(b"long", &[1; 100], Duration::from_secs(3600))
+            .unwrap();
         for number in 0..10_000u32 {
-            store.put_for(&number.to_le_bytes(), &[1; 100], Duration::from_millis(30)).unwrap();
+            store
+                .put_for(&number.to_le_bytes(), &[1; 100], Duration::from_millis(30))
+                .unwrap();
         }
         assert!(store.stats().resident_bytes > before + 1_000_000);
         let start = Instant::now();
         while store.stats().resident_bytes > before + 100_000 {
-            assert!(start.elapsed() < Duration::from_secs(30), "{:?}", store.stats());
+            assert!(
+                start.elapsed() < Duration::from_secs(30),
+                "{:?}",
+                store.stats()
+            );
             std::thread::yield_now();
         }
         assert_eq!(store.stats().entries, 1);

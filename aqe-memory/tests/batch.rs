@@ -109,6 +109,29 @@ fn a_batch_has_a_lifetime_and_keeps_to_the_bound() {
     assert_eq!(store.entries(b"").count(), 0);
 }
 
+#[test]
+fn a_folder_keeps_what_a_batch_put() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys: Vec<_> = (0..500u32).map(u32::to_be_bytes).collect();
+    let large = vec![0; 1 << 20];
+    {
+        let store = Store::open(folder.path(), small()).unwrap();
+        assert_eq!(store.put_many(keys.iter().map(|key| (key, key))), Ok(500));
+        let error = store
+            .put_many([(b"a", &b"1"[..]), (b"b", &large), (b"c", b"3")])
+            .unwrap_err();
+        assert_eq!(error.put, 1);
+    }
+    let store = Store::open(folder.path(), small()).unwrap();
+    let found = store.get_many(&keys);
+    assert!(
+        keys.iter()
+            .zip(&found)
+            .all(|(key, value)| value.as_deref() == Some(&key[..]))
+    );
+    assert_eq!(store.entries(b"").count(), 501);
+}
+
 /// More than the first few pages, while others come and go.
 #[test]
 fn iteration_gives_what_is_there_all_the_time_once_and_in_order() {
@@ -129,7 +152,7 @@ fn iteration_gives_what_is_there_all_the_time_once_and_in_order() {
                         &stays[number as usize % 5000],
                     )
                     .unwrap();
-                store.remove(&key);
+                store.remove(&key).unwrap();
                 begun.store(true, Ordering::Relaxed);
                 if done.load(Ordering::Relaxed) {
                     break;

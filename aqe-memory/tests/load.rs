@@ -310,7 +310,7 @@ fn what_is_removed_while_it_is_loaded_stays_removed() {
     let (store, gate) = (store(), Gate::default());
     let mut call = gate.call(&store);
     assert!(call.poll().is_pending());
-    store.remove(b"key");
+    store.remove(b"key").unwrap();
     gate.open(Ok("older"));
     assert_eq!(call.value(), b"older", "who asked before is told");
     assert!(!store.contains(b"key"), "but it is not kept");
@@ -322,7 +322,7 @@ fn what_is_removed_while_it_is_loaded_stays_removed() {
     let gate = Gate::default();
     let mut call = gate.call(&other);
     assert!(call.poll().is_pending());
-    store.remove(b"key");
+    store.remove(b"key").unwrap();
     gate.open(Ok("value"));
     assert_eq!(call.value(), b"value");
     assert!(other.contains(b"key"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aqe_memory::{CompareError, ManualClock, MemoryConfig, Namespace, Store, Version};
 use proptest::prelude::*;
+use tempfile::TempDir;
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -14,6 +15,7 @@ enum Call {
     Remove { key: u8 },
     Advance { millis: u64 },
     Cleanup,
+    Reopen,
     Keys { prefix: Option<u8>, most: usize },
 }
 
@@ -27,6 +29,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => key().prop_map(|key| Call::Remove { key }),
         1 => (0u64..2000).prop_map(|millis| Call::Advance { millis }),
         1 => Just(Call::Cleanup),
+        1 => Just(Call::Reopen),
         1 => (proptest::option::of(0u8..4), 0usize..300).prop_map(|(prefix, most)| Call::Keys { prefix, most }),
     ]
 }
@@ -44,7 +47,10 @@ struct Entry {
 /// The store beside the map. `may_forget` says whether there is so little room that entries are evicted.
 struct Pair {
     clock: ManualClock,
-    store: Store,
+    /// Where the store is, if it is in a folder.
+    folder: Option<TempDir>,
+    /// Only ever `None` between two openings.
+    store: Option<Store>,
     entries: BTreeMap<Vec<u8>, Entry>,
     now: u64,
     count: u64,
@@ -52,11 +58,12 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(config: MemoryConfig, may_forget: bool) -> Self {
+    fn new(config: &MemoryConfig, folder: Option<TempDir>, may_forget: bool) -> Self {
         let clock = ManualClock::new();
         Self {
-            store: Store::with_clock(config, &clock).unwrap(),
+            store: Some(open(config, folder.as_ref(), &clock)),
             clock,
+            folder,
             entries: BTreeMap::new(),
             now: 0,
             count: 0,
@@ -64,16 +71,24 @@ impl Pair {
         }
     }
 
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
     /// Half compressible, half not, and different for every put.
     fn value(&mut self, size: usize) -> Vec<u8> {
         self.count += 1;
         let mut state = self.count;
         let noise = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 56) as u8
         });
         let noise = noise.take(size / 2);
-        noise.chain(std::iter::repeat_n(b'a', size - size / 2)).collect()
+        noise
+            .chain(std::iter::repeat_n(b'a', size - size / 2))
+            .collect()
     }
 
     fn key(key: u8) -> Vec<u8> {
@@ -81,7 +96,9 @@ impl Pair {
     }
 
     fn live(&self, key: &[u8]) -> Option<&Entry> {
-        self.entries.get(key).filter(|entry| entry.deadline > self.now)
+        self.entries
+            .get(key)
+            .filter(|entry| entry.deadline > self.now)
     }
 
     fn call(&mut self, call: Call) -> Result<(), TestCaseError> {
@@ -89,23 +106,39 @@ impl Pair {
             Call::Put { key, size, millis } => {
                 let (key, value) = (Self::key(key), self.value(size));
                 let version = match millis {
-                    u64::MAX => self.store.put(&key, &value),
-                    _ => self.store.put_for(&key, &value, Duration::from_millis(millis)),
+                    u64::MAX => self.store().put(&key, &value),
+                    _ => self
+                        .store()
+                        .put_for(&key, &value, Duration::from_millis(millis)),
                 };
                 let deadline = self.now.saturating_add(millis);
                 let version = version.unwrap();
-                self.entries.insert(key, Entry { value, version, deadline });
+                self.entries.insert(
+                    key,
+                    Entry {
+                        value,
+                        version,
+                        deadline,
+                    },
+                );
             }
             Call::CompareAndSet { key, as_seen } => {
                 let key = Self::key(key);
-                let seen = self.store.get_versioned(&key).map(|(_, version)| version);
+                let seen = self.store().get_versioned(&key).map(|(_, version)| version);
                 let expected = if as_seen { seen } else { self.any_version() };
                 let value = self.value(10);
-                match self.store.compare_and_set(&key, expected, &value) {
+                match self.store().compare_and_set(&key, expected, &value) {
                     Ok(version) => {
                         prop_assert_eq!(expected, seen);
                         let deadline = u64::MAX;
-                        self.entries.insert(key, Entry { value, version, deadline });
+                        self.entries.insert(
+                            key,
+                            Entry {
+                                value,
+                                version,
+                                deadline,
+                            },
+                        );
                     }
                     Err(CompareError::Changed { current }) => {
                         prop_assert_eq!(current, seen);
@@ -118,20 +151,28 @@ impl Pair {
             Call::Remove { key } => {
                 let key = Self::key(key);
                 let was_there = self.live(&key).is_some();
-                let removed = self.store.remove(&key);
+                let removed = self.store().remove(&key).unwrap();
                 prop_assert!(removed == was_there || self.may_forget && !removed);
                 self.entries.remove(&key);
-                prop_assert!(!self.store.contains(&key));
+                prop_assert!(!self.store().contains(&key));
             }
             Call::Advance { millis } => {
                 self.clock.advance(Duration::from_millis(millis));
                 self.now += millis;
             }
-            Call::Cleanup => self.store.cleanup(),
+            Call::Cleanup => self.store().cleanup(),
+            // A store writes nothing when it is dropped: this is what is left when the process is killed.
+            Call::Reopen if self.folder.is_some() => {
+                let config = self.store().config().clone();
+                drop(self.store.take());
+                self.store = Some(open(&config, self.folder.as_ref(), &self.clock));
+                prop_assert_eq!(self.store().damage(), []);
+            }
+            Call::Reopen => {}
             Call::Keys { prefix, most } => self.check_keys(prefix, most)?,
         }
-        let stats = self.store.stats();
-        let most = self.store.config().max_size;
+        let stats = self.store().stats();
+        let most = self.store().config().max_size;
         prop_assert!(stats.resident_bytes <= most, "{stats:?}");
         Ok(())
     }
@@ -141,7 +182,7 @@ impl Pair {
     }
 
     fn check(&self, key: &[u8]) -> Result<(), TestCaseError> {
-        let found = self.store.get_versioned(key);
+        let found = self.store().get_versioned(key);
         let expected = self.live(key);
         match (found, expected) {
             (Some((value, version)), Some(entry)) => {
@@ -157,7 +198,7 @@ impl Pair {
 
     fn check_keys(&self, prefix: Option<u8>, most: usize) -> Result<(), TestCaseError> {
         let prefix: Vec<u8> = prefix.into_iter().collect();
-        let found = self.store.keys(&prefix, None, most);
+        let found = self.store().keys(&prefix, None, most);
         prop_assert!(found.is_sorted() && found.len() <= most);
         let expected = self.entries.keys().filter(|key| key.starts_with(&prefix));
         let expected = expected.filter(|key| self.live(key).is_some());
@@ -172,8 +213,24 @@ impl Pair {
     }
 }
 
+fn open(config: &MemoryConfig, folder: Option<&TempDir>, clock: &ManualClock) -> Store {
+    match folder {
+        Some(folder) => Store::open_with_clock(folder.path(), config.clone(), clock).unwrap(),
+        None => Store::with_clock(config.clone(), clock).unwrap(),
+    }
+}
+
 fn run(config: MemoryConfig, may_forget: bool, calls: Vec<Call>) -> Result<(), TestCaseError> {
-    let mut pair = Pair::new(config.time_to_live(None), may_forget);
+    run_in(config, None, may_forget, calls)
+}
+
+fn run_in(
+    config: MemoryConfig,
+    folder: Option<TempDir>,
+    may_forget: bool,
+    calls: Vec<Call>,
+) -> Result<(), TestCaseError> {
+    let mut pair = Pair::new(&config.time_to_live(None), folder, may_forget);
     for call in calls {
         pair.call(call)?;
     }
@@ -207,13 +264,29 @@ proptest! {
     fn with_no_room_for_what_is_compressed(calls in calls(600)) {
         run(MemoryConfig::default().max_size(2 << 20).cache_size(2 << 20), true, calls)?;
     }
+
+    #[test]
+    fn in_a_folder(calls in calls(400)) {
+        let folder = tempfile::tempdir().unwrap();
+        run_in(MemoryConfig::default(), Some(folder), false, calls)?;
+    }
+
+    #[test]
+    fn in_a_folder_with_little_memory(calls in calls(400)) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = MemoryConfig::default().max_size(2 << 20).cache_size(512 << 10);
+        run_in(config, Some(folder), false, calls)?;
+    }
 }
 
 /// A namespace has keys of its own.
 #[test]
 fn namespaces_do_not_see_one_another() {
     let store = Store::new(MemoryConfig::default()).unwrap();
-    let (runs, flakes) = (store.namespace("runs").unwrap(), store.namespace("flakes").unwrap());
+    let (runs, flakes) = (
+        store.namespace("runs").unwrap(),
+        store.namespace("flakes").unwrap(),
+    );
     let put = |namespace: &Namespace, value: &[u8]| namespace.put(b"key", value).unwrap();
     put(&runs, b"1");
     put(&flakes, b"2");
@@ -221,14 +294,19 @@ fn namespaces_do_not_see_one_another() {
     assert_eq!(runs.get(b"key").as_deref(), Some(&b"1"[..]));
     assert_eq!(flakes.get(b"key").as_deref(), Some(&b"2"[..]));
     assert_eq!(store.get(b"key").as_deref(), Some(&b"3"[..]));
-    assert_eq!(store.namespace("runs").unwrap().get(b"key").as_deref(), Some(&b"1"[..]));
-    assert!(runs.remove(b"key") && !runs.contains(b"key") && flakes.contains(b"key"));
+    assert_eq!(
+        store.namespace("runs").unwrap().get(b"key").as_deref(),
+        Some(&b"1"[..])
+    );
+    assert!(runs.remove(b"key").unwrap() && !runs.contains(b"key") && flakes.contains(b"key"));
 }
 
 /// A value is the same whatever happens to its entry and to its store.
 #[test]
 fn a_value_outlives_its_entry_and_its_store() {
-    let config = MemoryConfig::default().max_size(2 << 20).cache_size(2 << 20);
+    let config = MemoryConfig::default()
+        .max_size(2 << 20)
+        .cache_size(2 << 20);
     let store = Store::new(config).unwrap();
     store.put(b"key", &[7; 1000]).unwrap();
     let value = store.get(b"key").unwrap();

@@ -38,7 +38,7 @@ fn every_cause_is_told_with_name_and_key() {
     assert_eq!(first.cause, Cause::Replaced);
     assert!((101..200).contains(&first.size), "{first:?}");
     assert_eq!(first.to_string(), "`1` of `runs` replaced");
-    runs.remove(b"1");
+    runs.remove(b"1").unwrap();
     assert_eq!(
         next(&removals),
         ("runs".to_owned(), b"1".to_vec(), Cause::Removed)
@@ -50,7 +50,7 @@ fn every_cause_is_told_with_name_and_key() {
             .unwrap();
     }
     clock.advance(Duration::from_secs(1));
-    assert!(!store.remove(b"taken"));
+    assert!(!store.remove(b"taken").unwrap());
     assert_eq!(
         next(&removals),
         (String::new(), b"taken".to_vec(), Cause::Expired)
@@ -67,16 +67,49 @@ fn every_cause_is_told_with_name_and_key() {
         (String::new(), b"swept".to_vec(), Cause::Expired)
     );
     let version = store.put(b"key", b"value").unwrap();
-    assert!(store.compare_and_remove(b"key", version));
+    assert!(store.compare_and_remove(b"key", version).unwrap());
     assert_eq!(
         next(&removals),
         (String::new(), b"key".to_vec(), Cause::Removed)
     );
-    assert!(!store.compare_and_remove(b"key", version));
+    assert!(!store.compare_and_remove(b"key", version).unwrap());
     drop((store, runs));
     assert!(
         removals.recv().is_err(),
         "what is there at the end is not told"
+    );
+}
+
+#[test]
+fn a_store_in_a_folder_tells_the_same() {
+    let clock = ManualClock::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, removals) = channel();
+    let builder = Store::builder().clock(&clock);
+    let builder = builder.listener(move |removal| sender.send(removal.clone()).unwrap_or_default());
+    let store = builder.open(folder.path()).unwrap();
+    let runs = store.namespace("runs").unwrap();
+    runs.put(b"1", &[1; 100]).unwrap();
+    runs.put(b"1", &[2; 100]).unwrap();
+    assert_eq!(
+        next(&removals),
+        ("runs".to_owned(), b"1".to_vec(), Cause::Replaced)
+    );
+    let (_, version) = runs.get_versioned(b"1").unwrap();
+    assert!(runs.compare_and_remove(b"1", version).unwrap());
+    assert_eq!(
+        next(&removals),
+        ("runs".to_owned(), b"1".to_vec(), Cause::Removed)
+    );
+    assert!(!runs.compare_and_remove(b"1", version).unwrap());
+    store
+        .put_for(b"swept", b"value", Duration::from_secs(1))
+        .unwrap();
+    clock.advance(Duration::from_secs(2));
+    store.cleanup();
+    assert_eq!(
+        next(&removals),
+        (String::new(), b"swept".to_vec(), Cause::Expired)
     );
 }
 
@@ -165,7 +198,7 @@ fn a_listener_that_panics_is_called_again() {
     let store = store.build().unwrap();
     store.put(b"key", b"1").unwrap();
     store.put(b"key", b"2").unwrap();
-    store.remove(b"key");
+    store.remove(b"key").unwrap();
     assert_eq!(told.recv_timeout(PATIENCE), Ok(Cause::Replaced));
     assert_eq!(told.recv_timeout(PATIENCE), Ok(Cause::Removed));
     assert_eq!(store.stats().listener_panics, 1);
@@ -192,7 +225,7 @@ fn a_listener_may_use_the_store() {
     let store = store.build().unwrap();
     handle.set(store.clone()).unwrap();
     store.put(b"key", b"1").unwrap();
-    store.remove(b"key");
+    store.remove(b"key").unwrap();
     assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
     assert!(store.contains(b"was/key"));
 }
@@ -215,7 +248,7 @@ fn who_puts_does_not_wait_for_a_slow_listener_and_it_is_told_what_it_missed() {
     });
     let store = store.build().unwrap();
     store.put(b"first", b"").unwrap();
-    store.remove(b"first");
+    store.remove(b"first").unwrap();
     gate.wait();
     // The listener is held; these calls come to their end nevertheless.
     for _ in 0..=PUTS {

@@ -40,10 +40,12 @@ fn hammer(config: MemoryConfig) {
                                     }
                                 }
                             }
-                            8 => drop(store.remove(&key.to_le_bytes())),
+                            8 => drop(store.remove(&key.to_le_bytes()).unwrap()),
                             9 => {
                                 let life = Duration::from_millis(u64::from(state >> 8 & 0xF));
-                                store.put_for(&key.to_le_bytes(), &value(key, round), life).unwrap();
+                                store
+                                    .put_for(&key.to_le_bytes(), &value(key, round), life)
+                                    .unwrap();
                             }
                             10 => {
                                 kept.retain(|(key, value)| {
@@ -81,10 +83,18 @@ fn hammer(config: MemoryConfig) {
 
 #[test]
 fn reads_are_of_what_was_put() {
-    hammer(MemoryConfig::default().max_size(2 << 20).cache_size(512 << 10));
+    hammer(
+        MemoryConfig::default()
+            .max_size(2 << 20)
+            .cache_size(512 << 10),
+    );
 }
 
 #[test]
 fn reads_are_of_what_was_put_when_nothing_is_compressed() {
-    hammer(MemoryConfig::default().max_size(2 << 20).cache_size(2 << 20));
+    hammer(
+        MemoryConfig::default()
+            .max_size(2 << 20)
+            .cache_size(2 << 20),
+    );
 }

@@ -19,8 +19,8 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub(crate) use self::slot::{MOST_SEGMENTS, Place, Slot, UNIT};
 use self::slot::TAG_BITS;
+pub(crate) use self::slot::{MOST_BYTES_IN_SEGMENT, MOST_SEGMENTS, Place, Slot, UNIT};
 
 /// The slots of all entries.
 #[derive(Debug)]
@@ -37,16 +37,9 @@ pub(crate) struct Index {
 /// What the index knows of a key: the shard and the tag.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyHash {
-    shard: u32,
+    pub(crate) whole: u64,
+    pub(crate) shard: u32,
     pub(crate) tag: u32,
-}
-
-impl KeyHash {
-    /// The number of the shard.
-    #[inline]
-    pub(crate) fn shard(self) -> u32 {
-        self.shard
-    }
 }
 
 impl Index {
@@ -69,6 +62,7 @@ impl Index {
         hasher.write(key);
         let hash = hasher.finish();
         KeyHash {
+            whole: hash,
             shard: (hash >> self.shift) as u32,
             tag: hash as u32 & ((1 << TAG_BITS) - 1),
         }
@@ -100,6 +94,11 @@ impl Index {
         let replaced = shard.publish(slot, current);
         self.account(before, shard.table.allocation_size());
         replaced
+    }
+
+    /// Adds the slot of a key that has none.
+    pub(crate) fn insert(&self, shard: u32, slot: Slot) {
+        self.publish(&mut self.shards[shard as usize].write(), slot, |_| false);
     }
 
     /// Gives back what empty places of a shard take, when they are most of it.
@@ -172,6 +171,12 @@ impl Shard {
             found.0.store(slot.bits(), Ordering::Relaxed);
         }
         found.is_some()
+    }
+
+    /// Keeps the slots of which `keep` says yes.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(Slot) -> bool) {
+        self.table
+            .retain(|slot| keep(Slot::from_bits(slot.load(Ordering::Relaxed))));
     }
 
     /// How many slots there are.

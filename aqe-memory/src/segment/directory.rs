@@ -34,6 +34,16 @@ impl Directory {
         segment
     }
 
+    /// Puts a segment in the place of the one with the same number, which is given back: the caller frees it when nobody can
+    /// be using it any more.
+    pub(crate) fn replace(&self, segment: Box<Segment>) -> Option<Replaced> {
+        let number = segment.number;
+        let segment = Box::leak(segment);
+        // Release and acquire: who finds the new segment finds it whole, and the old one was entered whole.
+        let before = self.cell(number).swap(segment, Ordering::AcqRel);
+        NonNull::new(before).map(Replaced)
+    }
+
     /// Takes a segment out. It is freed when the last value that reads from it is dropped.
     ///
     /// # Safety
@@ -69,6 +79,23 @@ impl Directory {
                 .collect()
         });
         &chunk[(number % CHUNK) as usize]
+    }
+}
+
+/// A segment that is not in the directory any more.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Replaced(NonNull<Segment>);
+
+impl Replaced {
+    /// Frees the segment.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses it: since it was replaced, the lock of every shard was free once, and no thread has it elsewhere from.
+    pub(crate) unsafe fn free(self) {
+        // SAFETY: as the caller promises. Values do not read from compressed segments.
+        unsafe { Segment::let_go(self.0) };
     }
 }
 

@@ -18,6 +18,7 @@ use memmap2::MmapMut;
 pub(crate) use self::directory::Directory;
 use self::pins::Holds;
 use crate::clock::Millis;
+use crate::disk::OnDisk;
 use crate::index::UNIT;
 
 /// What kind of records a segment has.
@@ -27,6 +28,8 @@ pub(crate) enum Kind {
     Raw,
     /// Compressed: [`packed`].
     Packed,
+    /// Compressed, and not in memory: what there is is in the file.
+    Cold,
 }
 
 /// A piece of memory with records.
@@ -36,9 +39,15 @@ pub(crate) struct Segment {
     pub(crate) number: u32,
     /// The records' deadlines count from here.
     pub(crate) epoch: Millis,
-    map: MmapMut,
+    /// No record that has its place here for its deadline's sake has a later one.
+    pub(crate) end: Millis,
+    /// The file with the same records.
+    pub(crate) on_disk: Option<OnDisk>,
+    /// Nothing, if it is cold.
+    map: Option<MmapMut>,
     /// Of the mapping, which is written through shared references: to places that nobody knows of yet, and to atomics.
     base: NonNull<u8>,
+    capacity: u32,
     /// Bytes handed out. Written under the lock of the tiers.
     used: AtomicU32,
     /// Records that were reserved and are not published: while there are any, nobody gives the segment up.
@@ -78,7 +87,8 @@ impl Segment {
         kind: Kind,
         number: u32,
         capacity: u32,
-        epoch: Millis,
+        (epoch, end): (Millis, Millis),
+        on_disk: Option<OnDisk>,
         resident: &Arc<Resident>,
     ) -> io::Result<Box<Self>> {
         let mut map = MmapMut::map_anon(capacity as usize)?;
@@ -90,8 +100,11 @@ impl Segment {
             kind,
             number,
             epoch,
-            map,
+            end,
+            on_disk,
+            map: Some(map),
             base,
+            capacity,
             used: AtomicU32::new(0),
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(0),
@@ -101,6 +114,47 @@ impl Segment {
         }))
     }
 
+    /// A segment of which only the file is there, with records up to `used`.
+    pub(crate) fn cold(
+        number: u32,
+        used: u32,
+        (epoch, end): (Millis, Millis),
+        last_deadline: Millis,
+        dead: u32,
+        on_disk: OnDisk,
+        resident: &Arc<Resident>,
+    ) -> Box<Self> {
+        Box::new(Self {
+            kind: Kind::Cold,
+            number,
+            epoch,
+            end,
+            on_disk: Some(on_disk),
+            map: None,
+            base: NonNull::dangling(),
+            capacity: 0,
+            used: AtomicU32::new(used),
+            pending: AtomicU32::new(0),
+            dead: AtomicU32::new(dead),
+            last_deadline: AtomicU64::new(last_deadline),
+            holds: Holds::new(),
+            resident: Arc::clone(resident),
+        })
+    }
+
+    /// The same segment without its memory.
+    pub(crate) fn cooled(&self) -> Option<Box<Self>> {
+        Some(Self::cold(
+            self.number,
+            self.used(),
+            (self.epoch, self.end),
+            self.last_deadline(),
+            self.dead(),
+            self.on_disk?,
+            &self.resident,
+        ))
+    }
+
     /// Takes `size` bytes, if there is room. The caller holds the lock of the tiers, writes a record to the place and
     /// [publishes](Self::published) it.
     pub(crate) fn reserve(&self, size: u64, deadline: Millis) -> Option<u32> {
@@ -108,7 +162,7 @@ impl Segment {
         // Relaxed throughout: only one thread is here at a time, and others read these for decisions of degree.
         let used = self.used.load(Ordering::Relaxed);
         let after = u32::try_from(size).ok()?.checked_add(used)?;
-        if after as usize > self.map.len() {
+        if after > self.capacity {
             return None;
         }
         self.used.store(after, Ordering::Relaxed);
@@ -138,7 +192,10 @@ impl Segment {
 
     /// Bytes of memory that it takes.
     pub(crate) fn resident(&self) -> u64 {
-        pages(self.used())
+        match self.map {
+            Some(_) => pages(self.used()),
+            None => 0,
+        }
     }
 
     /// Bytes of records whose slot is gone.
@@ -148,6 +205,11 @@ impl Segment {
 
     pub(crate) fn add_dead(&self, bytes: u32) {
         self.dead.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Makes it look wholly alive.
+    pub(crate) fn spare(&self) {
+        self.dead.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn last_deadline(&self) -> Millis {
@@ -274,7 +336,7 @@ mod tests {
     #[test]
     fn resident_bytes_are_those_of_pages_that_were_written() {
         let resident = Arc::new(Resident::default());
-        let segment = Segment::new(Kind::Raw, 0, 1 << 16, 0, &resident).unwrap();
+        let segment = Segment::new(Kind::Raw, 0, 1 << 16, (0, 9), None, &resident).unwrap();
         assert_eq!(resident.bytes(), 0);
         assert_eq!(segment.reserve(20, 5), Some(0));
         assert_eq!(segment.reserve(4096, 3), Some(20));

@@ -1,8 +1,9 @@
-//! Entries made small: the compressed tier.
+//! Entries made small: the compressed tier, and what is on disk.
 //!
-//! A record is, in this order and without gaps: a word with its length (28 bits) and with what was done to the value (4 bits),
-//! the version (5 bytes), the lifetime (4), the namespace, the length of the key and, if the value was compressed, its length
-//! (LEB128), the key, and what is stored. Numbers are little-endian. The bytes are the same in memory and in a file.
+//! A record is, in this order and without gaps: a word with its length (28 bits) and its form (4), a checksum of all the
+//! rest and of the segment's seed, the version (6 bytes), the lifetime (4), the namespace, the length of the key and, if the value was compressed, its
+//! length (LEB128), the key, and what is stored. Numbers are little-endian. The bytes are the same in memory and in a
+//! file.
 
 use std::slice;
 
@@ -27,13 +28,19 @@ pub(crate) enum Form {
     Plain,
     /// As a block of LZ4, of a value of this length.
     Lz4(u32),
+    /// There is none: the record says that the key's entry was removed.
+    Gone,
 }
 
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
+const GONE: u8 = 2;
 
-/// The word, the version and the lifetime.
-const FIXED: usize = 13;
+/// The word, the checksum, the version and the lifetime.
+const FIXED: usize = 18;
+const CHECKSUM: std::ops::Range<usize> = 4..8;
+const VERSION: std::ops::Range<usize> = 8..14;
+const LIFETIME: std::ops::Range<usize> = 14..FIXED;
 /// What the other numbers take at most.
 const LENGTHS: usize = 3 * 5;
 
@@ -47,16 +54,16 @@ pub(crate) const fn overhead(key: usize) -> usize {
 }
 
 impl<'a> Packed<'a> {
-    /// Writes the record in place of what is in `out`. With its overhead it is shorter than [`MOST_BYTES`].
+    /// Writes the record in place of what is in `out`. With its overhead it is shorter than [`MOST_BYTES`]. It is not whole
+    /// before [`finish`].
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let (code, raw_len) = match self.form {
             Form::Plain => (PLAIN, None),
             Form::Lz4(len) => (LZ4, Some(len)),
+            Form::Gone => (GONE, None),
         };
         out.clear();
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&self.version.to_le_bytes()[..5]);
-        out.extend_from_slice(&self.lifetime.bits().to_le_bytes());
+        out.resize(FIXED, 0);
         write_number(out, u32::from(self.namespace));
         write_number(out, self.key.len() as u32);
         if let Some(len) = raw_len {
@@ -67,9 +74,11 @@ impl<'a> Packed<'a> {
         debug_assert!(out.len() < MOST_BYTES);
         let word = out.len() as u32 | u32::from(code) << LENGTH_BITS;
         out[..4].copy_from_slice(&word.to_le_bytes());
+        out[VERSION].copy_from_slice(&self.version.to_le_bytes()[..6]);
+        out[LIFETIME].copy_from_slice(&self.lifetime.bits().to_le_bytes());
     }
 
-    /// Reads the record that `bytes` are, or nothing if they are none.
+    /// Reads the record that `bytes` are, or nothing if they are none. Does not look at the checksum.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
         let (fixed, mut rest) = bytes.split_at_checked(FIXED)?;
         let word = u32::from_le_bytes(fixed[..4].try_into().ok()?);
@@ -77,13 +86,14 @@ impl<'a> Packed<'a> {
             return None;
         }
         let mut version = [0; 8];
-        version[..5].copy_from_slice(&fixed[4..9]);
-        let lifetime = u32::from_le_bytes(fixed[9..13].try_into().ok()?);
+        version[..6].copy_from_slice(&fixed[VERSION]);
+        let lifetime = u32::from_le_bytes(fixed[LIFETIME].try_into().ok()?);
         let namespace = u16::try_from(read_number(&mut rest)?).ok()?;
         let key_len = read_number(&mut rest)?;
         let form = match (word >> LENGTH_BITS) as u8 {
             PLAIN => Form::Plain,
             LZ4 => Form::Lz4(read_number(&mut rest)?),
+            GONE => Form::Gone,
             _ => return None,
         };
         let (key, stored) = rest.split_at_checked(key_len as usize)?;
@@ -98,9 +108,34 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// Changes the lifetime that a record says.
-pub(crate) fn set_lifetime(record: &mut [u8], lifetime: Lifetime) {
-    record[9..FIXED].copy_from_slice(&lifetime.bits().to_le_bytes());
+/// Sets what of a record its place decides, version and lifetime, and the checksum for a segment of this seed.
+pub(crate) fn finish(record: &mut [u8], version: u64, lifetime: Lifetime, seed: u32) {
+    record[VERSION].copy_from_slice(&version.to_le_bytes()[..6]);
+    record[LIFETIME].copy_from_slice(&lifetime.bits().to_le_bytes());
+    let checksum = checksum(record, seed);
+    record[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// The length of the record that `bytes` begin with, if they begin with a whole one and its checksum fits the seed.
+pub(crate) fn whole(bytes: &[u8], seed: u32) -> Option<usize> {
+    let word = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
+    let record = bytes.get(..length(word) as usize)?;
+    let said = u32::from_le_bytes(record.get(..FIXED)?[CHECKSUM].try_into().ok()?);
+    (said == checksum(record, seed)).then_some(record.len())
+}
+
+/// The length of the record that begins with these bytes. Zero where nothing was written.
+pub(crate) fn length_of(word: [u8; 4]) -> usize {
+    length(u32::from_le_bytes(word)) as usize
+}
+
+/// The seed differs from file to file: what looks like a record inside of a value, because somebody stores files of segments,
+/// is none.
+fn checksum(record: &[u8], seed: u32) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed);
+    hasher.update(&record[..CHECKSUM.start]);
+    hasher.update(&record[CHECKSUM.end..]);
+    hasher.finalize()
 }
 
 /// The length of the record that begins with this word.
@@ -179,8 +214,9 @@ mod tests {
         fn a_record_comes_back_and_a_cut_one_is_none(
             key in bytes(300),
             stored in bytes(300),
-            (namespace, version, lifetime) in (any::<u16>(), 0u64..1 << 40, any::<u32>()),
-            form in prop_oneof![Just(Form::Plain), any::<u32>().prop_map(Form::Lz4)],
+            (namespace, version, lifetime) in (any::<u16>(), 0u64..1 << 48, any::<u32>()),
+            form in prop_oneof![Just(Form::Plain), any::<u32>().prop_map(Form::Lz4), Just(Form::Gone)],
+            (at, flip) in (any::<proptest::sample::Index>(), 1u8..),
         ) {
             let lifetime = Lifetime::from_bits(lifetime);
             let record = Packed { namespace, key: &key, lifetime, version, form, stored: &stored };
@@ -189,10 +225,19 @@ mod tests {
             prop_assert!(out.len() <= overhead(key.len()) + stored.len());
             prop_assert_eq!(Packed::read(&out), Some(record));
             prop_assert_eq!(Packed::read(&out[..out.len() - 1]), None);
+            finish(&mut out, version, lifetime, 5);
+            prop_assert_eq!(Packed::read(&out), Some(record));
+            prop_assert_eq!(whole(&out, 5), Some(out.len()));
+            prop_assert_eq!(whole(&out, 6), None);
+            prop_assert_eq!(whole(&out[..out.len() - 1], 5), None);
+            let at = at.index(out.len());
+            out[at] ^= flip;
+            prop_assert_eq!(whole(&out, 5), None);
         }
 
         #[test]
         fn garbage_is_no_record_or_one_within_its_bounds(garbage in bytes(60)) {
+            prop_assert!(whole(&garbage, 0).is_none_or(|len| len <= garbage.len()));
             if let Some(record) = Packed::read(&garbage) {
                 prop_assert!(record.key.len() + record.stored.len() + FIXED <= garbage.len());
             }

@@ -168,7 +168,9 @@ mod loom_tests {
                 reader.join().unwrap();
             }
             // SAFETY: everybody has ended.
-            model.memory.with(|freed| assert!(unsafe { *freed }, "never freed"));
+            model
+                .memory
+                .with(|freed| assert!(unsafe { *freed }, "never freed"));
         });
     }
 }

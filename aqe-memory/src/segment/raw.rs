@@ -1,7 +1,7 @@
 //! Entries as they were put: the uncompressed tier.
 //!
-//! A record is a [`Header`], the key and the value. Its bytes never change once it is published, but for the three atomic
-//! fields of the header.
+//! A record is a [`Header`], the place of its compressed copy if it has one, the key and the value. Its bytes never change
+//! once it is published, but for what is atomic.
 
 use std::ptr::NonNull;
 use std::slice;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use super::pins::Pins;
 use super::{Lifetime, Segment};
-use crate::index::UNIT;
+use crate::index::{Place, UNIT};
 
 /// What stands before the key.
 #[derive(Debug)]
@@ -31,6 +31,19 @@ const _: () = assert!(HEADER == 20 && align_of::<Header>() as u32 == UNIT);
 
 /// Set when the entry's slot is gone.
 const DEAD: u8 = 1;
+/// Set when the entry has a compressed copy.
+const BACKED: u8 = 2;
+
+/// The place of the compressed copy.
+#[derive(Debug)]
+#[repr(C)]
+struct Backing {
+    segment: AtomicU32,
+    offset: AtomicU32,
+}
+
+const BACKING: u32 = size_of::<Backing>() as u32;
+const _: () = assert!(align_of::<Backing>() as u32 == UNIT && HEADER.is_multiple_of(UNIT));
 
 /// What a record says.
 #[derive(Clone, Copy, Debug)]
@@ -40,14 +53,17 @@ pub(crate) struct Content<'a> {
     pub(crate) value: &'a [u8],
     pub(crate) lifetime: Lifetime,
     pub(crate) version: u64,
+    /// Where its compressed copy is.
+    pub(crate) backing: Option<Place>,
 }
 
-/// Versions have this many bits.
+/// Of versions, this many bits are kept.
 pub(crate) const VERSION_BITS: u32 = 40;
 
 /// The bytes that a record of this key and value takes.
-pub(crate) fn size(key: usize, value: usize) -> u64 {
-    (u64::from(HEADER) + key as u64 + value as u64).next_multiple_of(u64::from(UNIT))
+pub(crate) fn size(key: usize, value: usize, is_backed: bool) -> u64 {
+    let start = HEADER + if is_backed { BACKING } else { 0 };
+    (u64::from(start) + key as u64 + value as u64).next_multiple_of(u64::from(UNIT))
 }
 
 /// A record in a segment that is not unmapped while this exists.
@@ -58,12 +74,30 @@ pub(crate) struct Record<'a> {
     segment: &'a Segment,
 }
 
+impl Header {
+    /// Whether there is a place of a compressed copy behind the header.
+    fn is_backed(&self) -> bool {
+        // Relaxed: this flag never changes once the record is published.
+        self.flags.load(Ordering::Relaxed) & BACKED != 0
+    }
+
+    /// Where the key begins.
+    fn start(&self) -> usize {
+        HEADER as usize
+            + if self.is_backed() {
+                BACKING as usize
+            } else {
+                0
+            }
+    }
+}
+
 impl Segment {
     /// Writes a record at a place that was [reserved](Self::reserve) for it.
     ///
     /// # Safety
     ///
-    /// The caller has reserved `size(key, value)` bytes at `offset` and nobody knows of the place yet.
+    /// The caller has reserved `size(key, value, backed)` bytes at `offset` and nobody knows of the place yet.
     pub(crate) unsafe fn write_raw(&self, offset: u32, content: &Content<'_>) {
         let header = Header {
             pins: Pins::new(),
@@ -71,7 +105,7 @@ impl Segment {
             value_len: content.value.len() as u32,
             deadline: AtomicU32::new(content.lifetime.bits()),
             namespace: content.namespace,
-            flags: AtomicU8::new(0),
+            flags: AtomicU8::new(if content.backing.is_some() { BACKED } else { 0 }),
             version_high: (content.version >> 32) as u8,
             version_low: content.version as u32,
         };
@@ -80,10 +114,18 @@ impl Segment {
         unsafe {
             let at = self.base().add(offset as usize);
             at.cast::<Header>().write(header);
-            let key = at.add(HEADER as usize);
+            let mut key = at.add(HEADER as usize);
+            if let Some(place) = content.backing {
+                key.cast::<Backing>().write(Backing {
+                    segment: AtomicU32::new(place.segment),
+                    offset: AtomicU32::new(place.offset),
+                });
+                key = key.add(BACKING as usize);
+            }
             key.copy_from_nonoverlapping(NonNull::from(content.key).cast(), content.key.len());
             let value = key.add(content.key.len());
-            value.copy_from_nonoverlapping(NonNull::from(content.value).cast(), content.value.len());
+            value
+                .copy_from_nonoverlapping(NonNull::from(content.value).cast(), content.value.len());
         }
     }
 
@@ -115,7 +157,7 @@ impl<'a> Record<'a> {
         let header = self.header();
         // SAFETY: the key stands behind the header, within the record, and is never written again.
         unsafe {
-            let start = self.header.cast::<u8>().add(HEADER as usize);
+            let start = self.header.cast::<u8>().add(header.start());
             slice::from_raw_parts(start.as_ptr(), usize::from(header.key_len))
         }
     }
@@ -143,7 +185,36 @@ impl<'a> Record<'a> {
 
     pub(crate) fn size(&self) -> u32 {
         let header = self.header();
-        size(usize::from(header.key_len), header.value_len as usize) as u32
+        let key = usize::from(header.key_len);
+        size(key, header.value_len as usize, header.is_backed()) as u32
+    }
+
+    /// Where the entry's compressed copy is.
+    pub(crate) fn backing(&self) -> Option<Place> {
+        let backing = self.backing_cell()?;
+        // Relaxed: whoever reads or writes it holds the lock of the entry's shard.
+        Some(Place {
+            segment: backing.segment.load(Ordering::Relaxed),
+            offset: backing.offset.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Says that the compressed copy was moved. The caller holds the write lock of the entry's shard, and the record has
+    /// one.
+    pub(crate) fn set_backing(&self, place: Place) {
+        if let Some(backing) = self.backing_cell() {
+            backing.segment.store(place.segment, Ordering::Relaxed);
+            backing.offset.store(place.offset, Ordering::Relaxed);
+        }
+    }
+
+    fn backing_cell(&self) -> Option<&'a Backing> {
+        // SAFETY: it stands behind the header of a record that has it, and is accessed through shared references only.
+        let backing = || unsafe {
+            let at = self.header.cast::<u8>().add(HEADER as usize);
+            at.cast::<Backing>().as_ref()
+        };
+        self.header().is_backed().then(backing)
     }
 
     /// Whether its slot is gone for certain.
@@ -218,7 +289,8 @@ unsafe fn value_of<'a>(header: NonNull<Header>) -> &'a [u8] {
     // SAFETY: header, key and value stand one behind the other, within the mapping.
     unsafe {
         let (key, value) = (header.as_ref().key_len, header.as_ref().value_len);
-        let start = header.cast::<u8>().add(HEADER as usize + usize::from(key));
+        let start = header.as_ref().start() + usize::from(key);
+        let start = header.cast::<u8>().add(start);
         slice::from_raw_parts(start.as_ptr(), value as usize)
     }
 }

@@ -27,6 +27,14 @@ impl Bucket {
         let number = deadline >> width;
         Self { width, number }
     }
+
+    /// The latest deadline that falls into it.
+    pub(crate) fn end(self) -> Millis {
+        match self.width {
+            u32::MAX => Millis::MAX,
+            width => ((self.number + 1) << width) - 1,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -39,13 +47,25 @@ mod tests {
         let second = 1000;
         assert_eq!(Bucket::of(now + 4 * second, now).width, 7);
         assert_eq!(Bucket::of(now + 3600 * second, now).width, 15);
-        assert_eq!(Bucket::of(now - 1, now).width, 7, "what is over has a bucket too");
+        assert_eq!(
+            Bucket::of(now - 1, now).width,
+            7,
+            "what is over has a bucket too"
+        );
         // Over a second, entries of four seconds each fall into eight or nine buckets.
-        let mut buckets: Vec<_> = (now..now + second).map(|now| Bucket::of(now + 4 * second, now)).collect();
+        let mut buckets: Vec<_> = (now..now + second)
+            .map(|now| Bucket::of(now + 4 * second, now))
+            .collect();
         buckets.dedup();
         assert!((8..=9).contains(&buckets.len()), "{}", buckets.len());
         let never = Bucket::of(Millis::MAX, now);
         assert_eq!(never, Bucket::of(Millis::MAX, now + second));
         assert!(buckets.iter().all(|bucket| *bucket != never));
+        assert!(
+            buckets
+                .iter()
+                .all(|bucket| (now + 4 * second..now + 6 * second).contains(&bucket.end()))
+        );
+        assert_eq!(never.end(), Millis::MAX);
     }
 }

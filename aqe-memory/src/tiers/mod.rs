@@ -10,20 +10,23 @@
 //! segment that was taken out of its queue belongs to whoever took it.
 
 mod bucket;
+mod disk;
 mod queue;
 
-use std::sync::Arc;
-
 use self::bucket::Bucket;
-use self::queue::{Queue, Victim};
+use self::disk::Compaction;
+pub(crate) use self::disk::Step;
+use self::queue::Queue;
+pub(crate) use self::queue::Victim;
 use crate::clock::Millis;
 use crate::config::Sizes;
-use crate::index::{Index, MOST_SEGMENTS, Place, Slot};
-use crate::removal::Removals;
+use crate::disk::{Disk, DiskError};
+use crate::index::{MOST_SEGMENTS, Place};
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::raw::{Content, Record};
-use crate::segment::{Directory, Kind, Lifetime, Resident, Segment};
-use crate::stats::{Cause, Counts};
+use crate::segment::{Kind, Lifetime, Segment};
+use crate::shared::{Cleared, Doomed, Shared};
+use crate::stats::Cause;
 
 /// A queue of segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,17 +39,6 @@ pub(crate) enum Tier {
     Packed,
 }
 
-/// What all parts of a store share, and what has its own locks or needs none.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) index: Index,
-    pub(crate) directory: Directory,
-    pub(crate) resident: Arc<Resident>,
-    pub(crate) counts: Counts,
-    /// Not there if nobody listens.
-    pub(crate) removals: Option<Arc<Removals>>,
-}
-
 /// The queues, and who gives way.
 #[derive(Debug)]
 pub(crate) struct Tiers {
@@ -54,6 +46,11 @@ pub(crate) struct Tiers {
     recent: Queue,
     main: Queue,
     packed: Queue,
+    /// Segments of which only the file is there.
+    cold: Queue,
+    /// The segment whose entries are being moved because most of it is dead.
+    compaction: Option<Compaction>,
+    pub(crate) disk: Option<Disk>,
     numbers: Numbers,
     record: Vec<u8>,
     block: Vec<u8>,
@@ -66,14 +63,24 @@ pub(crate) struct Reserved<'a> {
     pub(crate) place: Place,
 }
 
-/// Memory could not be had from the system.
+/// Why there is no place for a record.
 #[derive(Debug)]
-pub(crate) struct OutOfMemory;
+pub(crate) enum NoPlace {
+    /// Memory could not be had from the system.
+    OutOfMemory,
+    /// The folder has as many bytes as it may.
+    DiskFull,
+    /// The system refused to write.
+    Disk(DiskError),
+}
 
 impl Tiers {
-    pub(crate) fn new(sizes: Sizes) -> Self {
+    pub(crate) fn new(sizes: Sizes, disk: Option<Disk>) -> Self {
         Self {
             sizes,
+            disk,
+            cold: Queue::default(),
+            compaction: None,
             recent: Queue::default(),
             main: Queue::default(),
             packed: Queue::default(),
@@ -91,7 +98,7 @@ impl Tiers {
         size: u64,
         deadline: Millis,
         now: Millis,
-    ) -> Result<Reserved<'a>, OutOfMemory> {
+    ) -> Result<Reserved<'a>, NoPlace> {
         self.make_room(shared, size, now);
         self.reserve(shared, tier, size, deadline, now)
     }
@@ -104,7 +111,13 @@ impl Tiers {
             segment.is_settled() && segment.last_deadline() <= now
         };
         let mut doomed = Vec::new();
-        for queue in [&mut self.recent, &mut self.main, &mut self.packed] {
+        let queues = [
+            &mut self.recent,
+            &mut self.main,
+            &mut self.packed,
+            &mut self.cold,
+        ];
+        for queue in queues {
             for victim in queue.take(is_over) {
                 // SAFETY: as above, and now it is ours.
                 queue.bytes -= unsafe { shared.directory.get(victim.number) }.resident();
@@ -116,16 +129,19 @@ impl Tiers {
 
     /// The earliest time at which a segment is over.
     pub(crate) fn next_expiry(&self, shared: &Shared) -> Option<Millis> {
-        let numbers = [&self.recent, &self.main, &self.packed];
+        let numbers = [&self.recent, &self.main, &self.packed, &self.cold];
         let numbers = numbers.into_iter().flat_map(Queue::numbers);
         // SAFETY: a segment that is in a queue is not removed.
         let ends = numbers.map(|number| unsafe { shared.directory.get(number) }.last_deadline());
         ends.min().filter(|end| *end != Millis::MAX)
     }
 
-    /// Says that the number of a segment that was [cleared](Shared::clear) can be given again.
-    pub(crate) fn reuse(&mut self, number: u32) {
-        self.numbers.give_back(number);
+    /// Says that a segment was [cleared](Shared::clear), and its number can be given again.
+    pub(crate) fn reuse(&mut self, cleared: &Cleared) {
+        if let (Some(disk), Some(on_disk)) = (&mut self.disk, cleared.on_disk) {
+            disk.forget(on_disk, cleared.used.into());
+        }
+        self.numbers.give_back(cleared.number);
     }
 
     /// Bytes of memory of uncompressed and of compressed segments.
@@ -139,7 +155,12 @@ impl Tiers {
         let (raw, packed) = self.bytes();
         let elsewhere = shared.resident.bytes().saturating_sub(raw + packed) + shared.index.bytes();
         let left = self.sizes.total.saturating_sub(elsewhere);
-        let raw = left.min(self.sizes.cache);
+        // What is written to disk is in memory first: there has to be some room for that.
+        let kept = match self.disk {
+            Some(_) => u64::from(self.sizes.segment) * 4,
+            None => 0,
+        };
+        let raw = left.saturating_sub(kept).min(self.sizes.cache);
         (raw, left - raw)
     }
 
@@ -176,7 +197,7 @@ impl Tiers {
         size: u64,
         deadline: Millis,
         now: Millis,
-    ) -> Result<Reserved<'a>, OutOfMemory> {
+    ) -> Result<Reserved<'a>, NoPlace> {
         let bucket = Bucket::of(deadline, now);
         if let Some(number) = self.queue(tier).open(bucket) {
             // SAFETY: a segment that is in a queue is not removed.
@@ -185,33 +206,46 @@ impl Tiers {
                 return Ok(reserved);
             }
         }
-        let kind = match tier {
-            Tier::Recent | Tier::Main => Kind::Raw,
-            Tier::Packed => Kind::Packed,
-        };
         // What is large has a segment of its own, and does not end the one that others are filling.
-        let alone = size > u64::from(self.sizes.segment) / 4;
-        let capacity = match alone {
-            true => u32::try_from(size).map_err(|_| OutOfMemory)?,
+        let is_alone = size > u64::from(self.sizes.segment) / 4;
+        let capacity = match is_alone {
+            true => u32::try_from(size).map_err(|_| NoPlace::OutOfMemory)?,
             false => self.sizes.segment,
         };
-        let number = self.numbers.take().ok_or(OutOfMemory)?;
-        let segment = match Segment::new(kind, number, capacity, now, &shared.resident) {
-            Ok(segment) => shared.directory.enter(segment),
-            Err(_) => {
-                self.numbers.give_back(number);
-                return Err(OutOfMemory);
+        let segment = self.open_segment(shared, tier, capacity, (now, bucket.end()))?;
+        match is_alone {
+            true => self.queue(tier).add_closed(segment.number),
+            false => self.queue(tier).add(segment.number, bucket),
+        }
+        self.reserve_in(tier, segment, size, deadline)
+            .ok_or(NoPlace::OutOfMemory)
+    }
+
+    /// Makes a segment, with its file if it has one. The caller puts it into its queue.
+    fn open_segment<'a>(
+        &mut self,
+        shared: &'a Shared,
+        tier: Tier,
+        capacity: u32,
+        times: (Millis, Millis),
+    ) -> Result<&'a Segment, NoPlace> {
+        let (kind, on_disk) = match (tier, &mut self.disk) {
+            (Tier::Recent | Tier::Main, _) => (Kind::Raw, None),
+            (Tier::Packed, None) => (Kind::Packed, None),
+            (Tier::Packed, Some(disk)) => {
+                let on_disk = disk.create(times).map_err(NoPlace::Disk)?;
+                (Kind::Packed, Some(on_disk))
             }
         };
-        let queue = self.queue(tier);
-        match alone {
-            true => queue.add_closed(number),
-            false => queue.add(number, bucket),
-        }
-        // SAFETY: it is in its queue now, so nobody removes it before the record is published.
-        let segment = unsafe { segment.as_ref() };
-        self.reserve_in(tier, segment, size, deadline)
-            .ok_or(OutOfMemory)
+        let number = self.numbers.take().ok_or(NoPlace::OutOfMemory)?;
+        let made = Segment::new(kind, number, capacity, times, on_disk, &shared.resident);
+        let Ok(segment) = made else {
+            self.numbers.give_back(number);
+            return Err(NoPlace::OutOfMemory);
+        };
+        let segment = shared.directory.enter(segment);
+        // SAFETY: nobody removes it before it is in a queue.
+        Ok(unsafe { segment.as_ref() })
     }
 
     fn reserve_in<'a>(
@@ -255,7 +289,10 @@ impl Tiers {
     }
 
     fn retire_packed(&mut self, shared: &Shared, bytes: u64, now: Millis) -> bool {
-        self.retire(shared, Tier::Packed, bytes, now)
+        match self.disk {
+            Some(_) => self.cool(shared),
+            None => self.retire(shared, Tier::Packed, bytes, now),
+        }
     }
 
     fn retire(&mut self, shared: &Shared, tier: Tier, bytes: u64, now: Millis) -> bool {
@@ -335,20 +372,29 @@ impl Tiers {
             true => Cause::Expired,
             false => Cause::Evicted,
         };
-        let moved = match (cause, from, slot.frequency()) {
+        let (namespace, key) = (record.namespace(), record.key());
+        let kept = match (cause, from, slot.frequency()) {
             (Cause::Expired, ..) => None,
             (_, Tier::Main, frequency @ 1..) => {
                 self.keep(shared, segment, record, frequency - 1, now)
             }
             (_, Tier::Recent, 1..) => self.keep(shared, segment, record, 0, now),
-            _ => self.pack(shared, record, deadline, now),
+            _ => None,
+        };
+        if cause == Cause::Evicted && kept.is_none() && shared.fall_back(namespace, key, place) {
+            return;
+        }
+        let moved = match (cause, kept) {
+            (Cause::Expired, _) => None,
+            (_, Some(kept)) => Some(kept),
+            (_, None) => self.pack(shared, record, deadline, now),
         };
         match &moved {
-            Some(target) => shared.relocate(record.namespace(), record.key(), slot, target),
-            None => shared.drop_slot(record.namespace(), record.key(), place, cause),
-        }
-        if let Some((reserved, _)) = moved {
-            reserved.segment.published();
+            Some((reserved, frequency)) => {
+                shared.relocate(namespace, key, place, reserved.place, *frequency);
+                reserved.segment.published();
+            }
+            None => shared.drop_slot(namespace, key, place, cause),
         }
     }
 
@@ -363,15 +409,14 @@ impl Tiers {
     ) -> Option<(Reserved<'a>, u8)> {
         let deadline = record.lifetime().deadline(segment.epoch);
         let size = u64::from(record.size());
-        let reserved = self
-            .reserve(shared, Tier::Main, size, deadline, now)
-            .ok()?;
+        let reserved = self.reserve(shared, Tier::Main, size, deadline, now).ok()?;
         let content = Content {
             namespace: record.namespace(),
             key: record.key(),
             value: record.value(),
             lifetime: Lifetime::until(deadline, reserved.segment.epoch),
             version: record.version(),
+            backing: record.backing(),
         };
         // SAFETY: the place was reserved for a record of this size, just now.
         unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
@@ -401,13 +446,13 @@ impl Tiers {
             version: record.version(),
             form,
             stored: match form {
-                Form::Plain => value,
                 Form::Lz4(_) => &block,
+                _ => value,
             },
         };
         let mut bytes = std::mem::take(&mut self.record);
         packed.write(&mut bytes);
-        let reserved = self.append_packed(shared, &mut bytes, deadline, now);
+        let reserved = self.append_packed(shared, &mut bytes, packed.version, deadline, now);
         self.record = bytes;
         self.block = block;
         Some((reserved?, 0))
@@ -418,6 +463,7 @@ impl Tiers {
         &mut self,
         shared: &'a Shared,
         record: &mut [u8],
+        version: u64,
         deadline: Millis,
         now: Millis,
     ) -> Option<Reserved<'a>> {
@@ -426,7 +472,7 @@ impl Tiers {
             .reserve(shared, Tier::Packed, size, deadline, now)
             .ok()?;
         let lifetime = Lifetime::until(deadline, reserved.segment.epoch);
-        packed::set_lifetime(record, lifetime);
+        packed::finish(record, version, lifetime, 0);
         // SAFETY: the place was reserved for a record of this size, just now.
         unsafe { reserved.segment.write_packed(reserved.place.offset, record) };
         Some(reserved)
@@ -463,136 +509,19 @@ impl Tiers {
             let mut copy = std::mem::take(&mut self.record);
             copy.clear();
             copy.extend_from_slice(bytes);
-            let reserved = self.append_packed(shared, &mut copy, deadline, now);
+            let reserved = self.append_packed(shared, &mut copy, record.version, deadline, now);
             moved = reserved.map(|reserved| (reserved, slot.frequency() - 1));
             self.record = copy;
         }
         match &moved {
-            Some(target) => shared.relocate(record.namespace, record.key, slot, target),
+            Some((reserved, frequency)) => {
+                let (namespace, key) = (record.namespace, record.key);
+                shared.relocate(namespace, key, place, reserved.place, *frequency);
+                reserved.segment.published();
+            }
             None => shared.drop_slot(record.namespace, record.key, place, cause),
         }
-        if let Some((reserved, _)) = moved {
-            reserved.segment.published();
-        }
         size
-    }
-}
-
-/// A segment that is to be cleared, and how far it has been already.
-#[derive(Debug)]
-pub(crate) struct Doomed(Victim);
-
-impl Shared {
-    /// Takes the entries of a segment out of the index, one by one, and gives its memory back. The segment's number can be
-    /// [given again](Tiers::reuse) then.
-    pub(crate) fn clear(&self, doomed: Doomed) -> u32 {
-        let Doomed(Victim { number, mut offset }) = doomed;
-        // SAFETY: whoever took the segment out of its queue, here the caller, is the only one to remove it.
-        let segment = unsafe { self.directory.get(number) };
-        while offset < segment.used() {
-            if let Some(removals) = &self.removals {
-                removals.wait_for_room();
-            }
-            let place = Place {
-                segment: number,
-                offset,
-            };
-            offset += match segment.kind {
-                Kind::Raw => {
-                    // SAFETY: records stand one behind the other, and all are written: the segment is settled.
-                    let record = unsafe { segment.raw(offset) };
-                    if !record.is_dead() {
-                        let (namespace, key) = (record.namespace(), record.key());
-                        self.drop_slot(namespace, key, place, Cause::Expired);
-                    }
-                    segment.orphan(record);
-                    record.size()
-                }
-                Kind::Packed => {
-                    // SAFETY: as above.
-                    let bytes = unsafe { segment.packed(offset) };
-                    if let Some(record) = Packed::read(bytes) {
-                        self.drop_slot(record.namespace, record.key, place, Cause::Expired);
-                    }
-                    packed::space(bytes.len()) as u32
-                }
-            };
-        }
-        // SAFETY: no record has a slot any more, and all raw ones are orphaned.
-        unsafe { self.directory.remove(number) };
-        number
-    }
-
-    /// The slot of the key, if its entry is at this place.
-    fn slot_at(&self, namespace: u16, key: &[u8], place: Place) -> Option<Slot> {
-        let hash = self.index.hash(namespace, key);
-        let shard = self.index.read(hash);
-        let slot = shard.find(hash, |slot| slot.place() == place)?;
-        Some(slot.get())
-    }
-
-    /// Makes a slot name another place, if it still names the one that it did. Otherwise the entry was replaced or removed
-    /// meanwhile, and its copy is dead.
-    fn relocate(&self, namespace: u16, key: &[u8], slot: Slot, target: &(Reserved<'_>, u8)) {
-        let (reserved, frequency) = target;
-        let hash = self.index.hash(namespace, key);
-        let moved = Slot::new(hash.tag, reserved.place, *frequency);
-        let mut shard = self.index.write(hash);
-        if !shard.replace(hash, |other| other.place() == slot.place(), moved) {
-            self.bury(reserved.place);
-        }
-    }
-
-    /// Takes the slot of a key away, if its entry is at this place.
-    fn drop_slot(&self, namespace: u16, key: &[u8], place: Place, cause: Cause) {
-        let hash = self.index.hash(namespace, key);
-        let mut shard = self.index.write(hash);
-        if shard.remove(hash, |slot| slot.place() == place).is_some() {
-            self.gone(namespace, key, place, cause);
-        }
-    }
-
-    /// Counts and tells that the entry at a place is gone. The caller holds the shard's write lock under which it took its slot
-    /// away.
-    pub(crate) fn gone(&self, namespace: u16, key: &[u8], place: Place, cause: Cause) {
-        self.counts.removed(cause);
-        if let Some(removals) = &self.removals {
-            removals.push(namespace, key, cause, self.size_at(place));
-        }
-    }
-
-    /// Bytes of the record at a place. The caller holds the shard's write lock under which it took its slot away.
-    #[cold]
-    fn size_at(&self, place: Place) -> u32 {
-        // SAFETY: whoever removes the segment needs the lock that the caller holds to take this slot away, or is the caller.
-        let segment = unsafe { self.directory.get(place.segment) };
-        match segment.kind {
-            // SAFETY: the record was written before its slot was there.
-            Kind::Raw => unsafe { segment.raw(place.offset) }.size(),
-            // SAFETY: as above.
-            Kind::Packed => packed::space(unsafe { segment.packed(place.offset) }.len()) as u32,
-        }
-    }
-
-    /// Notes that the record at a place has no slot. The caller holds the shard's write lock under which it took the slot
-    /// away, or the record was never published.
-    pub(crate) fn bury(&self, place: Place) {
-        // SAFETY: whoever removes the segment needs the lock that the caller holds to take this slot away, or waits for the
-        // record to be published.
-        let segment = unsafe { self.directory.get(place.segment) };
-        match segment.kind {
-            Kind::Raw => {
-                // SAFETY: the record was written before its slot was there.
-                let record = unsafe { segment.raw(place.offset) };
-                segment.add_dead(record.size());
-                record.bury();
-            }
-            Kind::Packed => {
-                // SAFETY: as above.
-                let record = unsafe { segment.packed(place.offset) };
-                segment.add_dead(packed::space(record.len()) as u32);
-            }
-        }
     }
 }
 
@@ -621,7 +550,7 @@ impl Numbers {
 }
 
 /// Compresses a value into `block`, if that makes it a tenth smaller.
-fn compress(value: &[u8], block: &mut Vec<u8>) -> Form {
+pub(crate) fn compress(value: &[u8], block: &mut Vec<u8>) -> Form {
     block.resize(lz4_flex::block::get_maximum_output_size(value.len()), 0);
     match lz4_flex::block::compress_into(value, block) {
         Ok(len) if len + len / 9 < value.len() => {

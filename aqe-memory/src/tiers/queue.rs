@@ -17,10 +17,11 @@ pub(super) struct Queue {
     pub(super) bytes: u64,
 }
 
+/// A segment that is being looked through, and how far that has come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Victim {
-    pub(super) number: u32,
-    pub(super) offset: u32,
+pub(crate) struct Victim {
+    pub(crate) number: u32,
+    pub(crate) offset: u32,
 }
 
 /// More segments of a tier than this are not filled at the same time: the oldest is closed then, filled or not.
@@ -57,6 +58,14 @@ impl Queue {
         Some(number)
     }
 
+    /// Makes a segment the oldest.
+    pub(super) fn raise(&mut self, number: u32) {
+        if let Some(at) = self.order.iter().position(|other| *other == number) {
+            self.order.remove(at);
+            self.order.push_front(number);
+        }
+    }
+
     /// Takes out every segment of which `which` says yes, the victim too, with the offset up to which it has been dealt with.
     pub(super) fn take(&mut self, which: impl Fn(u32) -> bool) -> Vec<Victim> {
         let mut taken = Vec::new();
@@ -82,7 +91,13 @@ impl Queue {
         victim.into_iter().chain(self.order.iter().copied())
     }
 
-    fn close(&mut self, number: u32) {
+    /// Whether a segment is being filled.
+    pub(super) fn is_open(&self, number: u32) -> bool {
+        self.open.iter().any(|(_, other)| *other == number)
+    }
+
+    /// Ends the filling of a segment.
+    pub(super) fn close(&mut self, number: u32) {
         self.open.retain(|(_, other)| *other != number);
     }
 }

@@ -1,0 +1,147 @@
+//! A store's folder: one file for each segment of compressed entries, and one that says what the folder is.
+//!
+//! What is in a file is what is in memory, byte for byte. A record is written to its file before whoever put it hears of
+//! that; from then on it survives the end of the process. What is synced survives a power cut.
+
+pub(crate) mod error;
+pub(crate) mod file;
+pub(crate) mod files;
+mod lock;
+pub(crate) mod recovery;
+pub(crate) mod superblock;
+pub(crate) mod sync;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) use self::error::DiskError;
+use self::file::{HEADER, Header};
+use self::files::Files;
+pub(crate) use self::lock::WriteLock;
+use self::sync::Dirty;
+use crate::clock::Millis;
+
+/// What the one who writes knows of a folder. Used under the lock of the tiers.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    pub(crate) files: Arc<Files>,
+    store: [u8; 16],
+    next_file: u64,
+    /// Bytes of all files.
+    bytes: u64,
+    most_bytes: u64,
+    /// Files with records that may not be on the disk yet.
+    dirty: HashMap<u64, Arc<File>>,
+    /// Whether there are files whose names may not be on the disk yet.
+    dirty_names: bool,
+}
+
+/// Where a segment's records are besides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OnDisk {
+    pub(crate) file: u64,
+    /// With what the checksums of its records begin.
+    pub(crate) seed: u32,
+}
+
+impl Disk {
+    pub(crate) fn new(
+        files: Arc<Files>,
+        store: [u8; 16],
+        next_file: u64,
+        bytes: u64,
+        most_bytes: u64,
+    ) -> Self {
+        Self {
+            files,
+            store,
+            next_file,
+            bytes,
+            most_bytes,
+            dirty: HashMap::new(),
+            dirty_names: true,
+        }
+    }
+
+    /// Creates the file of a segment.
+    pub(crate) fn create(&mut self, (epoch, end): (Millis, Millis)) -> Result<OnDisk, DiskError> {
+        let header = Header {
+            store: self.store,
+            file: self.next_file,
+            epoch,
+            end,
+        };
+        let created = file::create(&self.files.folder, &header)?;
+        // Only now: a number whose file could not be created is tried again.
+        self.next_file += 1;
+        self.bytes += HEADER;
+        self.dirty_names = true;
+        let created = self.files.keep(header.file, created);
+        self.dirty.insert(header.file, created);
+        Ok(OnDisk {
+            file: header.file,
+            seed: header.seed(),
+        })
+    }
+
+    /// Whether a record of this size fits into what the folder may take.
+    pub(crate) fn has_room(&self, size: u64) -> bool {
+        self.bytes + HEADER + size <= self.most_bytes
+    }
+
+    /// Writes a record. `before` is where the last one ended.
+    pub(crate) fn append(
+        &mut self,
+        on_disk: OnDisk,
+        offset: u32,
+        record: &[u8],
+    ) -> Result<(), DiskError> {
+        let path = || file::path(&self.files.folder, on_disk.file);
+        let file = match self.dirty.get(&on_disk.file) {
+            Some(file) => Arc::clone(file),
+            None => {
+                let file = self.files.get(on_disk.file);
+                let file = file.map_err(|error| DiskError::of("open", &path())(error))?;
+                self.dirty.insert(on_disk.file, Arc::clone(&file));
+                file
+            }
+        };
+        file::write_at(&file, record, HEADER + u64::from(offset))
+            .map_err(|error| DiskError::of("write to", &path())(error))?;
+        self.bytes += record.len() as u64;
+        Ok(())
+    }
+
+    /// What has to be synced for all records of versions below `version`, which are written.
+    pub(crate) fn take_dirty(&mut self, version: u64) -> Dirty {
+        Dirty {
+            version,
+            files: self.dirty.drain().map(|(_, file)| file).collect(),
+            names: std::mem::take(&mut self.dirty_names),
+        }
+    }
+
+    /// Forgets a file of this many bytes of records, which was removed.
+    pub(crate) fn forget(&mut self, on_disk: OnDisk, bytes: u64) {
+        self.dirty.remove(&on_disk.file);
+        self.bytes = self.bytes.saturating_sub(HEADER + bytes);
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Makes sure that a folder is there.
+pub(crate) fn create_folder(folder: &Path) -> Result<(), DiskError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    // What is in it is nobody else's business.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(folder)
+        .map_err(DiskError::of("create", folder))
+}

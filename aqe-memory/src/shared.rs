@@ -1,0 +1,403 @@
+//! What all parts of a store share: the index, the segments, and what is done to an entry under its shard's lock.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::clock::Millis;
+use crate::disk::file::HEADER;
+use crate::disk::files::Files;
+use crate::disk::{OnDisk, file};
+use crate::index::{Index, Place, Slot};
+use crate::removal::Removals;
+use crate::segment::packed::{self, Packed};
+use crate::segment::raw::{Record, VERSION_BITS};
+use crate::segment::{Directory, Kind, Resident, Segment};
+use crate::stats::{Cause, Counts};
+use crate::tiers::Victim;
+
+/// What has its own locks or needs none.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) index: Index,
+    pub(crate) directory: Directory,
+    pub(crate) resident: Arc<Resident>,
+    pub(crate) counts: Counts,
+    /// The files of a store in a folder.
+    pub(crate) files: Option<Arc<Files>>,
+    /// Not there if nobody listens.
+    pub(crate) removals: Option<Arc<Removals>>,
+}
+
+/// An entry that was found by its slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) namespace: u16,
+    pub(crate) key: &'a [u8],
+    pub(crate) version: u64,
+    pub(crate) deadline: Millis,
+}
+
+/// A segment that is to be cleared, and how far it has been already.
+#[derive(Debug)]
+pub(crate) struct Doomed(pub(crate) Victim);
+
+/// A segment that is gone.
+#[derive(Debug)]
+pub(crate) struct Cleared {
+    pub(crate) number: u32,
+    pub(crate) on_disk: Option<OnDisk>,
+    pub(crate) used: u32,
+}
+
+thread_local! {
+    /// Where a thread reads and copies what it decompresses.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+/// A thread does not keep a longer scratch than this.
+const MOST_SCRATCH: usize = 1 << 20;
+/// What is read of a record on disk before its length is known: most records are shorter.
+const FIRST_READ: usize = 2048;
+
+/// Lends the thread's scratch.
+pub(crate) fn with_scratch<R>(use_it: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    // Taken and not borrowed: whoever uses it may come here again, and gets another then.
+    let mut scratch = SCRATCH.take();
+    let result = use_it(&mut scratch);
+    if scratch.capacity() <= MOST_SCRATCH {
+        SCRATCH.set(scratch);
+    }
+    result
+}
+
+impl Shared {
+    /// Shows a slot's entry. The caller holds the lock of its shard. `None` where what is on disk cannot be read.
+    #[inline]
+    pub(crate) fn view<R>(&self, slot: Slot, look: impl FnOnce(View<'_>) -> R) -> Option<R> {
+        let Place { segment, offset } = slot.place();
+        // SAFETY: the slot was found under the shard's lock, which is held.
+        let segment = unsafe { self.directory.get(segment) };
+        match segment.kind {
+            Kind::Raw => {
+                // SAFETY: as above; the record was written before its slot was there.
+                let record = unsafe { segment.raw(offset) };
+                Some(look(View {
+                    namespace: record.namespace(),
+                    key: record.key(),
+                    version: record.version(),
+                    deadline: record.lifetime().deadline(segment.epoch),
+                }))
+            }
+            Kind::Packed => {
+                // SAFETY: as above.
+                let bytes = unsafe { segment.packed(offset) };
+                Packed::read(bytes).map(|packed| look(View::of(&packed, segment)))
+            }
+            Kind::Cold => with_scratch(|scratch| {
+                self.load(segment, offset, scratch)?;
+                Packed::read(scratch).map(|packed| look(View::of(&packed, segment)))
+            }),
+        }
+    }
+
+    /// Reads a record of a cold segment from its file.
+    pub(crate) fn load(&self, segment: &Segment, offset: u32, record: &mut Vec<u8>) -> Option<()> {
+        let loaded = self.try_load(segment, offset, record);
+        if loaded.is_none() {
+            self.counts.unreadable();
+        }
+        loaded
+    }
+
+    fn try_load(&self, segment: &Segment, offset: u32, record: &mut Vec<u8>) -> Option<()> {
+        let on_disk = segment.on_disk?;
+        let file = self.files.as_ref()?.get(on_disk.file).ok()?;
+        let at = HEADER + u64::from(offset);
+        record.resize(FIRST_READ, 0);
+        let mut read = file::read_at(&file, record, at).ok()?;
+        let len = packed::length_of(*record[..read].first_chunk()?);
+        // No longer than the segment is: what is on disk is not believed.
+        if len > (segment.used() - offset) as usize {
+            return None;
+        }
+        record.resize(len, 0);
+        if len > read {
+            read += file::read_at(&file, &mut record[read..], at + read as u64).ok()?;
+        }
+        (read >= len && packed::whole(record, on_disk.seed) == Some(len)).then_some(())
+    }
+
+    /// The slot of the key, if its entry is at this place.
+    pub(crate) fn slot_at(&self, namespace: u16, key: &[u8], place: Place) -> Option<Slot> {
+        let hash = self.index.hash(namespace, key);
+        let shard = self.index.read(hash);
+        let slot = shard.find(hash, |slot| slot.place() == place)?;
+        Some(slot.get())
+    }
+
+    /// Whether the record at a place is that of an entry, or the compressed copy of one.
+    pub(crate) fn is_live(&self, namespace: u16, key: &[u8], place: Place) -> bool {
+        let hash = self.index.hash(namespace, key);
+        let shard = self.index.read(hash);
+        shard.find(hash, |slot| self.belongs(slot, place)).is_some()
+    }
+
+    /// Makes a slot name the compressed copy of the uncompressed entry that it names, if there is one.
+    pub(crate) fn fall_back(&self, namespace: u16, key: &[u8], place: Place) -> bool {
+        let hash = self.index.hash(namespace, key);
+        let mut shard = self.index.write(hash);
+        // SAFETY: whoever asks is about to remove the segment, and the only one who may.
+        let backing = unsafe { self.directory.get(place.segment).raw(place.offset) }.backing();
+        if let Some(backing) = backing {
+            let slot = Slot::new(hash.tag, backing, 0);
+            shard.replace(hash, |slot| slot.place() == place, slot);
+        }
+        backing.is_some()
+    }
+
+    /// Makes a slot, or an uncompressed entry, name another place of a record, if it still names the one that it did.
+    /// Otherwise the entry was replaced or removed meanwhile, and the copy is dead.
+    pub(crate) fn relocate(
+        &self,
+        namespace: u16,
+        key: &[u8],
+        from: Place,
+        to: Place,
+        frequency: u8,
+    ) {
+        let hash = self.index.hash(namespace, key);
+        let mut shard = self.index.write(hash);
+        let slot = Slot::new(hash.tag, to, frequency);
+        if shard.replace(hash, |slot| slot.place() == from, slot) {
+            return;
+        }
+        let backed = shard.find(hash, |slot| self.belongs(slot, from));
+        match backed.and_then(|slot| self.raw(slot.get().place())) {
+            Some(record) => record.set_backing(to),
+            // The compressed copy of an uncompressed one was buried with the entry.
+            None if self.raw(to).is_some() => self.bury_alone(to),
+            None => self.bury(to),
+        }
+    }
+
+    /// Takes the slot of a key away, if its entry or the compressed copy of it is at this place.
+    pub(crate) fn drop_slot(&self, namespace: u16, key: &[u8], place: Place, cause: Cause) {
+        let hash = self.index.hash(namespace, key);
+        let mut shard = self.index.write(hash);
+        let removed = shard.remove(hash, |slot| self.belongs(slot, place));
+        if let Some(slot) = removed {
+            self.gone(namespace, key, slot.place(), cause);
+            if slot.place() != place {
+                self.bury(slot.place());
+            }
+        }
+    }
+
+    /// Counts and tells that the entry at a place is gone. The caller holds the write lock of the shard under which it took its
+    /// slot away.
+    pub(crate) fn gone(&self, namespace: u16, key: &[u8], place: Place, cause: Cause) {
+        self.counts.removed(cause);
+        if let Some(removals) = &self.removals {
+            removals.push(namespace, key, cause, self.size_at(place));
+        }
+    }
+
+    /// Bytes of the record at a place. For callers as of [`gone`](Self::gone).
+    #[cold]
+    fn size_at(&self, place: Place) -> u32 {
+        // SAFETY: whoever removes the segment needs the lock that the caller holds to take this slot away, or is the caller.
+        let segment = unsafe { self.directory.get(place.segment) };
+        match segment.kind {
+            // SAFETY: the record was written before its slot was there.
+            Kind::Raw => unsafe { segment.raw(place.offset) }.size(),
+            // SAFETY: as above.
+            Kind::Packed => packed::space(unsafe { segment.packed(place.offset) }.len()) as u32,
+            Kind::Cold => with_scratch(|record| {
+                let loaded = self.load(segment, place.offset, record);
+                loaded.map_or(0, |()| packed::space(record.len()) as u32)
+            }),
+        }
+    }
+
+    /// Notes that the record at a place has no slot, and its compressed copy neither. The caller holds the write lock of the
+    /// shard under which it took the slot away, or the record was never published.
+    pub(crate) fn bury(&self, place: Place) {
+        // SAFETY: whoever removes the segment needs the lock that the caller holds to take this slot away, or waits for the
+        // record to be published.
+        let segment = unsafe { self.directory.get(place.segment) };
+        match segment.kind {
+            Kind::Raw => {
+                // SAFETY: the record was written before its slot was there.
+                let record = unsafe { segment.raw(place.offset) };
+                if let Some(backing) = record.backing() {
+                    self.bury(backing);
+                }
+                self.bury_alone(place);
+            }
+            Kind::Packed => {
+                // SAFETY: as above.
+                let record = unsafe { segment.packed(place.offset) };
+                segment.add_dead(packed::space(record.len()) as u32);
+            }
+            Kind::Cold => {
+                let len = with_scratch(|record| {
+                    self.load(segment, place.offset, record)
+                        .map(|()| record.len())
+                });
+                segment.add_dead(packed::space(len.unwrap_or(0)) as u32);
+            }
+        }
+    }
+
+    /// Notes that the uncompressed record at a place has no slot, whatever becomes of its compressed copy. For callers as of
+    /// [`bury`](Self::bury).
+    pub(crate) fn bury_alone(&self, place: Place) {
+        if let Some(record) = self.raw(place) {
+            // SAFETY: as in `bury`.
+            let segment = unsafe { self.directory.get(place.segment) };
+            segment.add_dead(record.size());
+            record.bury();
+        }
+    }
+
+    /// Takes the entries of a segment out of the index, one by one, and gives its memory and its file back.
+    pub(crate) fn clear(&self, doomed: Doomed) -> Cleared {
+        let Doomed(Victim { number, mut offset }) = doomed;
+        // SAFETY: whoever took the segment out of its queue, here the caller, is the only one to remove it.
+        let segment = unsafe { self.directory.get(number) };
+        let drop_slot = |namespace, key: &[u8], offset| {
+            if let Some(removals) = &self.removals {
+                removals.wait_for_room();
+            }
+            let place = Place {
+                segment: number,
+                offset,
+            };
+            self.drop_slot(namespace, key, place, Cause::Expired);
+        };
+        match segment.kind {
+            Kind::Raw => {
+                while offset < segment.used() {
+                    // SAFETY: records stand one behind the other, and all are written: the segment is settled.
+                    let record = unsafe { segment.raw(offset) };
+                    if !record.is_dead() {
+                        drop_slot(record.namespace(), record.key(), offset);
+                    }
+                    segment.orphan(record);
+                    offset += record.size();
+                }
+            }
+            Kind::Packed => {
+                while offset < segment.used() {
+                    // SAFETY: as above.
+                    let bytes = unsafe { segment.packed(offset) };
+                    if let Some(record) = Packed::read(bytes) {
+                        drop_slot(record.namespace, record.key, offset);
+                    }
+                    offset += packed::space(bytes.len()) as u32;
+                }
+            }
+            Kind::Cold => {
+                let bytes = self.read_records(segment).unwrap_or_default();
+                let seed = segment.on_disk.map_or(0, |on_disk| on_disk.seed);
+                let scanned = file::scan(&bytes, seed, 0, |found| {
+                    if let Some(record) = Packed::read(found.record) {
+                        drop_slot(record.namespace, record.key, found.offset);
+                    }
+                });
+                if scanned.end != segment.used() || !scanned.damaged.is_empty() {
+                    // A record that cannot be read does not say which slot is its own.
+                    self.forget_slots(number);
+                }
+            }
+        }
+        self.remove_segment(number)
+    }
+
+    /// All bytes of a cold segment's records.
+    pub(crate) fn read_records(&self, segment: &Segment) -> Option<Vec<u8>> {
+        let file = self.files.as_ref()?.get(segment.on_disk?.file).ok()?;
+        let mut bytes = vec![0; segment.used() as usize];
+        let read = file::read_at(&file, &mut bytes, HEADER).ok()?;
+        bytes.truncate(read);
+        Some(bytes)
+    }
+
+    /// Removes a segment, which has no slots any more, and its file.
+    pub(crate) fn remove_segment(&self, number: u32) -> Cleared {
+        // SAFETY: whoever took the segment out of its queue, here the caller, is the only one to remove it.
+        let segment = unsafe { self.directory.get(number) };
+        let cleared = Cleared {
+            number,
+            on_disk: segment.on_disk,
+            used: segment.used(),
+        };
+        // SAFETY: no record has a slot any more, and all raw ones are orphaned.
+        unsafe { self.directory.remove(number) };
+        if let (Some(files), Some(on_disk)) = (&self.files, cleared.on_disk) {
+            // A file that stays is removed when the store is opened again: everything in it is over or is elsewhere.
+            let _ = files.remove(on_disk.file);
+        }
+        cleared
+    }
+
+    /// Takes every slot away that names a segment.
+    fn forget_slots(&self, number: u32) {
+        for shard in self.index.shards() {
+            shard.write().retain(|slot| slot.place().segment != number);
+        }
+    }
+
+    /// Where the compressed form of a slot's entry is. The caller holds the lock of its shard.
+    pub(crate) fn home(&self, slot: Slot) -> Option<Place> {
+        match self.raw(slot.place()) {
+            Some(record) => record.backing(),
+            None => Some(slot.place()),
+        }
+    }
+
+    /// Until when the file of the segment of a place may be there. The caller holds the lock of the shard of an entry whose
+    /// compressed form is at the place.
+    pub(crate) fn end_of(&self, place: Place) -> Millis {
+        // SAFETY: whoever removes the segment takes the entry's slot away first, under the lock that is held.
+        unsafe { self.directory.get(place.segment) }.end
+    }
+
+    /// Counts a record as dead that never had a slot.
+    pub(crate) fn add_dead(&self, place: Place, size: u32) {
+        // SAFETY: only called while a store is opened: nothing is removed yet.
+        unsafe { self.directory.get(place.segment) }.add_dead(size);
+    }
+
+    /// Whether a slot names a place, or an uncompressed entry whose compressed copy is there. The caller holds the lock of its
+    /// shard.
+    pub(crate) fn belongs(&self, slot: Slot, place: Place) -> bool {
+        slot.place() == place
+            || self
+                .raw(slot.place())
+                .is_some_and(|record| record.backing() == Some(place))
+    }
+
+    /// The uncompressed record at the place that a slot names. The caller holds the lock of its shard.
+    fn raw(&self, place: Place) -> Option<Record<'_>> {
+        // SAFETY: the slot was found under the shard's lock, which is held.
+        let segment = unsafe { self.directory.get(place.segment) };
+        // SAFETY: as above; the record was written before its slot was there.
+        (segment.kind == Kind::Raw).then(|| unsafe { segment.raw(place.offset) })
+    }
+}
+
+impl<'a> View<'a> {
+    fn of(packed: &Packed<'a>, segment: &Segment) -> Self {
+        Self {
+            namespace: packed.namespace,
+            key: packed.key,
+            version: kept_of(packed.version),
+            deadline: packed.lifetime.deadline(segment.epoch),
+        }
+    }
+}
+
+/// What is kept of a version beside an uncompressed entry, and is shown.
+pub(crate) fn kept_of(version: u64) -> u64 {
+    version & ((1 << VERSION_BITS) - 1)
+}

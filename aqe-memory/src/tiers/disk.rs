@@ -1,0 +1,259 @@
+//! What tiers do when there is a folder: a record is written before it is published, and segments that there is no room for
+//! in memory stay on disk.
+
+use super::{NoPlace, Reserved, Tier, Tiers, Victim};
+use crate::clock::Millis;
+use crate::disk::file;
+use crate::disk::sync::Dirty;
+use crate::index::Place;
+use crate::segment::packed::{self, Form, Packed};
+use crate::segment::{Kind, Lifetime, Segment};
+use crate::shared::{Doomed, Shared};
+use crate::stats::Cause;
+
+/// A segment most of which is dead, whose entries are being moved.
+#[derive(Debug)]
+pub(super) struct Compaction {
+    victim: Victim,
+    /// Its records' bytes.
+    bytes: Vec<u8>,
+    /// Where each record is, the last one first.
+    records: Vec<(u32, u32)>,
+    seed: u32,
+    end: Millis,
+    /// Whether an older file is left, which may hold what a record here says is gone.
+    is_oldest: bool,
+}
+
+/// How far a compaction has come.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// There is more to do.
+    More,
+    /// The segment's entries are elsewhere; it can be removed once they are synced.
+    Done(Doomed),
+}
+
+/// How many bytes of records a compaction moves at a time, which is for how long it holds the lock.
+const SLICE: usize = 64 << 10;
+
+impl Tiers {
+    /// Writes a record to memory and to its file.
+    ///
+    /// The entry ends at `deadline`; its record stays for as long as there may be older ones of its key on disk, until
+    /// `stays` at least. The caller publishes the record under the same lock, or [buries](Shared::bury) it.
+    pub(crate) fn log<'a>(
+        &mut self,
+        shared: &'a Shared,
+        record: &mut [u8],
+        version: u64,
+        (deadline, stays): (Millis, Millis),
+        now: Millis,
+    ) -> Result<Reserved<'a>, NoPlace> {
+        let size = packed::space(record.len());
+        if self.disk.as_ref().is_some_and(|disk| !disk.has_room(size)) {
+            return Err(NoPlace::DiskFull);
+        }
+        self.make_room_packed(shared, size, now);
+        let reserved = self.reserve(shared, Tier::Packed, size, stays.max(deadline), now)?;
+        let segment = reserved.segment;
+        let seed = segment.on_disk.map_or(0, |on_disk| on_disk.seed);
+        packed::finish(
+            record,
+            version,
+            Lifetime::until(deadline, segment.epoch),
+            seed,
+        );
+        // SAFETY: the place was reserved for a record of this size, just now.
+        unsafe { segment.write_packed(reserved.place.offset, record) };
+        if let (Some(disk), Some(on_disk)) = (&mut self.disk, segment.on_disk)
+            && let Err(error) = disk.append(on_disk, reserved.place.offset, record)
+        {
+            // What may have been written of it stays the last thing in the file.
+            self.packed.close(segment.number);
+            shared.bury(reserved.place);
+            segment.published();
+            return Err(NoPlace::Disk(error));
+        }
+        Ok(reserved)
+    }
+
+    /// What has to be synced for everything that is written.
+    pub(crate) fn take_dirty(&mut self, version: u64) -> Dirty {
+        match &mut self.disk {
+            Some(disk) => disk.take_dirty(version),
+            None => Dirty {
+                version,
+                files: Vec::new(),
+                names: false,
+            },
+        }
+    }
+
+    /// Takes in a segment that was found on disk.
+    pub(crate) fn adopt(
+        &mut self,
+        shared: &Shared,
+        segment: impl FnOnce(u32) -> Box<Segment>,
+    ) -> Option<u32> {
+        let number = self.numbers.take()?;
+        shared.directory.enter(segment(number));
+        self.cold.add_closed(number);
+        Some(number)
+    }
+
+    /// Gives the memory of the oldest compressed segment back. What is in it is on disk.
+    pub(super) fn cool(&mut self, shared: &Shared) -> bool {
+        // SAFETY: a segment that is in a queue is not removed.
+        let segment = |number| unsafe { shared.directory.get(number) };
+        let oldest = self.packed.oldest(|number| segment(number).is_settled());
+        let Some(number) = oldest else { return false };
+        let Some(cooled) = segment(number).cooled() else {
+            return false;
+        };
+        self.packed.bytes -= segment(number).resident();
+        if let Some(replaced) = shared.directory.replace(cooled) {
+            // Whoever found the segment under the lock of a shard is done with it when that lock was free once.
+            for shard in shared.index.shards() {
+                drop(shard.write());
+            }
+            // SAFETY: that was the case now, and other users of segments need the lock of the tiers, which is held.
+            unsafe { replaced.free() };
+        }
+        self.cold.add_closed(number);
+        true
+    }
+
+    /// Moves a few entries of a segment that is mostly dead. `None` if there is no such segment.
+    pub(crate) fn compact(&mut self, shared: &Shared, now: Millis) -> Option<Step> {
+        self.disk.as_ref()?;
+        let mut compaction = match self.compaction.take() {
+            Some(compaction) => compaction,
+            None => self.begin_compaction(shared)?,
+        };
+        let mut left = SLICE;
+        while let Some((offset, len)) = compaction.records.pop() {
+            let range = offset as usize..(offset + len) as usize;
+            let moved = self.move_record(shared, &compaction, range, now);
+            if moved.is_err() {
+                // No room on the disk, or it fails: the segment stays as it is. What was moved is there twice, which does no
+                // harm, since both copies say the same.
+                self.cold.add_closed(compaction.victim.number);
+                return None;
+            }
+            left = left.saturating_sub(len as usize);
+            if left == 0 && !compaction.records.is_empty() {
+                self.compaction = Some(compaction);
+                return Some(Step::More);
+            }
+        }
+        Some(Step::Done(Doomed(compaction.victim)))
+    }
+
+    fn begin_compaction(&mut self, shared: &Shared) -> Option<Compaction> {
+        // SAFETY: a segment that is in a queue is not removed.
+        let segment = |number| unsafe { shared.directory.get(number) };
+        let is_mostly_dead = |segment: &Segment| {
+            segment.is_settled() && u64::from(segment.dead()) * 2 > u64::from(segment.used())
+        };
+        // One in memory is cooled first, so that there is one way to read them.
+        while let Some(number) = {
+            let mut numbers = self.packed.numbers();
+            numbers.find(|&number| !self.packed.is_open(number) && is_mostly_dead(segment(number)))
+        } {
+            self.packed.raise(number);
+            if !self.cool(shared) {
+                break;
+            }
+        }
+        let number = self
+            .cold
+            .numbers()
+            .find(|&number| is_mostly_dead(segment(number)))?;
+        let victim = segment(number);
+        debug_assert_eq!(victim.kind, Kind::Cold);
+        let on_disk = victim.on_disk?;
+        let bytes = shared.read_records(victim)?;
+        let mut records = Vec::new();
+        let scanned = file::scan(&bytes, on_disk.seed, 0, |found| {
+            records.push((found.offset, found.record.len() as u32));
+        });
+        if scanned.end != victim.used() || !scanned.damaged.is_empty() {
+            // A damaged file is kept for whoever wants to look at it, until all of it is over.
+            victim.spare();
+            return None;
+        }
+        records.reverse();
+        let files = self.cold.numbers().chain(self.packed.numbers());
+        let files = files.filter_map(|number| Some(segment(number).on_disk?.file));
+        let is_oldest = files.min() == Some(on_disk.file);
+        let victim = self.cold.take(|other| other == number).pop()?;
+        Some(Compaction {
+            victim,
+            bytes,
+            records,
+            seed: on_disk.seed,
+            end: segment(number).end,
+            is_oldest,
+        })
+    }
+
+    fn move_record(
+        &mut self,
+        shared: &Shared,
+        compaction: &Compaction,
+        range: std::ops::Range<usize>,
+        now: Millis,
+    ) -> Result<(), NoPlace> {
+        let from = Place {
+            segment: compaction.victim.number,
+            offset: range.start as u32,
+        };
+        let bytes = &compaction.bytes[range];
+        debug_assert_eq!(packed::whole(bytes, compaction.seed), Some(bytes.len()));
+        let Some(record) = Packed::read(bytes) else {
+            return Ok(());
+        };
+        // SAFETY: the segment was taken out of its queue for the compaction alone.
+        let epoch = unsafe { shared.directory.get(from.segment) }.epoch;
+        let deadline = record.lifetime.deadline(epoch);
+        if deadline <= now {
+            shared.drop_slot(record.namespace, record.key, from, Cause::Expired);
+        }
+        // What is over says, like what is gone, that older records of its key do not count.
+        let is_gone = record.form == Form::Gone || deadline <= now;
+        let stays = match is_gone {
+            true => !compaction.is_oldest,
+            false => shared.is_live(record.namespace, record.key, from),
+        };
+        if !stays {
+            return Ok(());
+        }
+        let mut copy = std::mem::take(&mut self.record);
+        let deadline = match is_gone {
+            true => {
+                let gone = Packed {
+                    form: Form::Gone,
+                    stored: &[],
+                    ..record
+                };
+                gone.write(&mut copy);
+                compaction.end
+            }
+            false => {
+                copy.clear();
+                copy.extend_from_slice(bytes);
+                deadline
+            }
+        };
+        let times = (deadline, compaction.end);
+        let logged = self.log(shared, &mut copy, record.version, times, now);
+        self.record = copy;
+        let reserved = logged?;
+        if !is_gone {
+            shared.relocate(record.namespace, record.key, from, reserved.place, 0);
+        }
+        reserved.segment.published();
+        Ok(())
+    }
+}
