@@ -47,6 +47,20 @@ pub struct Namespace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version(pub(crate) u64);
 
+impl Version {
+    /// The version of this number, for those who implement a [store](crate::backend) themselves.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number. A later one is not necessarily greater.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// What all handles share.
 #[derive(Debug)]
 pub(crate) struct Core {

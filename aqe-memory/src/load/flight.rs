@@ -97,6 +97,11 @@ impl Stale {
             true => give_only(),
         }
     }
+
+    /// Whether it is out of date by now.
+    pub(crate) fn is_stale(&self) -> bool {
+        *self.0.lock()
+    }
 }
 
 struct Flight<V> {

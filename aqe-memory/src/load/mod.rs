@@ -237,9 +237,23 @@ impl Namespace {
         B: AsRef<[u8]> + 'static,
         E: Send + Sync + 'static,
     {
-        if let Some(value) = self.get(key) {
-            return Ok(value);
+        match self.get(key) {
+            Some(value) => Ok(value),
+            None => self.load_missing(key, time_to_live, loader).await,
         }
+    }
+
+    pub(crate) async fn load_missing<Fut, B, E>(
+        &self,
+        key: &[u8],
+        time_to_live: Option<Duration>,
+        loader: impl FnOnce() -> Fut,
+    ) -> Result<Value, LoadError<E>>
+    where
+        Fut: Future<Output = Result<B, E>> + Send + 'static,
+        B: AsRef<[u8]> + 'static,
+        E: Send + Sync + 'static,
+    {
         loop {
             match self.core.loads.join(name(self.number, key), Drives::Yes) {
                 Turn::Lead(lead) => {
@@ -278,9 +292,22 @@ impl Namespace {
         B: AsRef<[u8]>,
         E: Send + Sync + 'static,
     {
-        if let Some(value) = self.get(key) {
-            return Ok(value);
+        match self.get(key) {
+            Some(value) => Ok(value),
+            None => self.load_missing_here(key, time_to_live, loader),
         }
+    }
+
+    pub(crate) fn load_missing_here<B, E>(
+        &self,
+        key: &[u8],
+        time_to_live: Option<Duration>,
+        loader: impl FnOnce() -> Result<B, E>,
+    ) -> Result<Value, LoadError<E>>
+    where
+        B: AsRef<[u8]>,
+        E: Send + Sync + 'static,
+    {
         loop {
             match self.core.loads.join(name(self.number, key), Drives::No) {
                 Turn::Lead(lead) => {
