@@ -129,12 +129,12 @@ impl Core {
                 let key = keys[wanted.at].as_ref();
                 match self.find_in(&shard, wanted.hash, namespace, key, now, look) {
                     Some(Found::Raw(value, _)) => values[wanted.at] = Some(value),
-                    Some(Found::Compressed(compressed)) => {
-                        if self.copy(&compressed, &mut record).is_some() {
-                            copies.add(wanted.at, &record, compressed);
-                        }
+                    Some(Found::Compressed(compressed))
+                        if self.copy(&compressed, &mut record).is_some() =>
+                    {
+                        copies.add(wanted.at, &record, compressed);
                     }
-                    None => {}
+                    Some(Found::Compressed(_)) | None => {}
                 }
             }
             drop(shard);

@@ -1,6 +1,6 @@
 //! Values of a type instead of bytes (feature `typed`).
 //!
-//! A [`Typed`] namespace is a [`Namespace`](crate::Namespace) whose values are encoded with serde: compactly, by position
+//! A [`Typed`] namespace is a [`Namespace`] whose values are encoded with serde: compactly, by position
 //! and without names of fields, in the format of postcard. Such bytes do not say what they are, so each value begins with two
 //! that do: the format, and the version of its type. When the type changes in a way that its old bytes do not allow (a
 //! field that was added, removed, moved or changed), give it another [version](Typed::version). Old entries are told from new
