@@ -197,6 +197,12 @@ pub enum ConfigError {
         /// What it said.
         reason: String,
     },
+    /// There is no thread for the listener.
+    #[error("the system gives no thread for the listener: {reason}")]
+    NoThread {
+        /// What the system said.
+        reason: String,
+    },
 }
 
 /// Checked sizes, in bytes.

@@ -47,6 +47,16 @@ impl From<NoPlace> for PutError {
     }
 }
 
+/// Why not all of several entries were put.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the first {put} entries were put, the next was not")]
+pub struct PutManyError {
+    /// How many were put before the one that was not.
+    pub put: usize,
+    /// Why that one was not.
+    pub source: PutError,
+}
+
 /// Why a value was not exchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

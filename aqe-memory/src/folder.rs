@@ -21,6 +21,7 @@ use crate::disk::{self, Disk, OnDisk, WriteLock, dictionary, file};
 use crate::error::RotateError;
 use crate::error::{CompareError, PutError};
 use crate::index::{Index, KeyHash, Place, Slot};
+use crate::removal::Listen;
 use crate::seal::{Vault, What};
 use crate::segment::packed::{Form, Packed};
 use crate::segment::{Lifetime, Segment};
@@ -100,7 +101,7 @@ impl Store {
     /// An [`OpenError`]. Nothing in the folder was changed then, unless the system refused something halfway through
     /// beginning a store.
     pub fn open(folder: impl AsRef<Path>, config: MemoryConfig) -> Result<Self, OpenError> {
-        Self::open_at(folder.as_ref(), config, Clock::system())
+        Self::open_at(folder.as_ref(), config, Clock::system(), None)
     }
 
     /// Like [`open`](Self::open), with time as for [`with_clock`](Self::with_clock).
@@ -113,10 +114,15 @@ impl Store {
         config: MemoryConfig,
         clock: &ManualClock,
     ) -> Result<Self, OpenError> {
-        Self::open_at(folder.as_ref(), config, clock.clock())
+        Self::open_at(folder.as_ref(), config, clock.clock(), None)
     }
 
-    fn open_at(path: &Path, config: MemoryConfig, clock: Clock) -> Result<Self, OpenError> {
+    pub(crate) fn open_at(
+        path: &Path,
+        config: MemoryConfig,
+        clock: Clock,
+        listen: Option<Box<Listen>>,
+    ) -> Result<Self, OpenError> {
         config.sizes()?;
         disk::create_folder(path)?;
         let lock = WriteLock::take(path)?;
@@ -136,7 +142,7 @@ impl Store {
             damage: Vec::new(),
             _lock: lock,
         };
-        Self::build(config, clock, Some(folder), vault, |core| {
+        Self::build(config, clock, listen, Some(folder), vault, |core| {
             recover(core, &superblock, files, most_bytes)
         })
     }
@@ -498,12 +504,16 @@ impl Core {
             .map_err(PutError::from)?;
         self.versions.store(version + 1, Ordering::Relaxed);
         let slot = Slot::new(hash.tag, reserved.place, 0);
+        let cause = match current.as_ref().and_then(|current| current.version) {
+            Some(_) => Cause::Replaced,
+            None => Cause::Expired,
+        };
         let home = current.map(|current| current.home);
         let mut shard = self.shared.index.write(hash);
         let is_current = |slot| home.is_some_and(|home| self.shared.belongs(slot, home));
         if let Some(replaced) = self.shared.index.publish(&mut shard, slot, is_current) {
+            self.shared.gone(namespace, key, replaced.place(), cause);
             self.shared.bury(replaced.place());
-            self.shared.counts.removed(Cause::Replaced);
         }
         drop(shard);
         reserved.segment.published();
@@ -518,12 +528,16 @@ impl Core {
         &self,
         namespace: u16,
         key: &[u8],
+        expected: Option<Version>,
         now: Millis,
     ) -> Result<bool, PutError> {
         let hash = self.shared.index.hash(namespace, key);
         let mut tiers = self.tiers.lock();
         let current = self.current(hash, namespace, key, now);
-        let Some(current) = current.filter(|current| current.version.is_some()) else {
+        let is_expected = |current: &Current| {
+            current.version.is_some() && (expected.is_none() || current.version == expected)
+        };
+        let Some(current) = current.filter(is_expected) else {
             return Ok(false);
         };
         let gone = Packed {
@@ -547,8 +561,9 @@ impl Core {
         let mut shard = self.shared.index.write(hash);
         let removed = shard.remove(hash, |slot| self.shared.belongs(slot, current.home));
         if let Some(slot) = removed {
+            self.shared
+                .gone(namespace, key, slot.place(), Cause::Removed);
             self.shared.bury(slot.place());
-            self.shared.counts.removed(Cause::Removed);
         }
         Ok(removed.is_some())
     }

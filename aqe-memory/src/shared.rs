@@ -11,6 +11,7 @@ use crate::disk::files::Files;
 use crate::disk::{OnDisk, file};
 use crate::index::{Index, Place, Slot};
 use crate::policy::Samples;
+use crate::removal::Removals;
 use crate::seal::Vault;
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::raw::{Record, VERSION_BITS};
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) files: Option<Arc<Files>>,
     /// The keys of a store that seals its records.
     pub(crate) vault: Option<Vault>,
+    /// Not there if nobody listens.
+    pub(crate) removals: Option<Arc<Removals>>,
 }
 
 /// An entry that was found by its slot.
@@ -211,10 +214,36 @@ impl Shared {
         let mut shard = self.index.write(hash);
         let removed = shard.remove(hash, |slot| self.belongs(slot, place));
         if let Some(slot) = removed {
-            self.counts.removed(cause);
+            self.gone(namespace, key, slot.place(), cause);
             if slot.place() != place {
                 self.bury(slot.place());
             }
+        }
+    }
+
+    /// Counts and tells that the entry at a place is gone. The caller holds the write lock of the shard under which it took its
+    /// slot away.
+    pub(crate) fn gone(&self, namespace: u16, key: &[u8], place: Place, cause: Cause) {
+        self.counts.removed(cause);
+        if let Some(removals) = &self.removals {
+            removals.push(namespace, key, cause, self.size_at(place));
+        }
+    }
+
+    /// Bytes of the record at a place. For callers as of [`gone`](Self::gone).
+    #[cold]
+    fn size_at(&self, place: Place) -> u32 {
+        // SAFETY: whoever removes the segment needs the lock that the caller holds to take this slot away, or is the caller.
+        let segment = unsafe { self.directory.get(place.segment) };
+        match segment.kind {
+            // SAFETY: the record was written before its slot was there.
+            Kind::Raw => unsafe { segment.raw(place.offset) }.size(),
+            // SAFETY: as above.
+            Kind::Packed => packed::space(unsafe { segment.packed(place.offset) }.len()) as u32,
+            Kind::Cold => with_scratch(|record| {
+                let loaded = self.load(segment, place.offset, record);
+                loaded.map_or(0, |()| packed::space(record.len()) as u32)
+            }),
         }
     }
 
@@ -265,6 +294,9 @@ impl Shared {
         // SAFETY: whoever took the segment out of its queue, here the caller, is the only one to remove it.
         let segment = unsafe { self.directory.get(number) };
         let drop_slot = |namespace, key: &[u8], offset| {
+            if let Some(removals) = &self.removals {
+                removals.wait_for_room();
+            }
             let place = Place {
                 segment: number,
                 offset,

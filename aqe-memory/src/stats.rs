@@ -1,9 +1,10 @@
 //! What a store has done, and what it holds.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why an entry is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
     /// Its time was over.
@@ -16,6 +17,17 @@ pub enum Cause {
     Replaced,
 }
 
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
+            Self::Removed => "removed",
+            Self::Replaced => "replaced",
+        })
+    }
+}
+
 /// Counters. Relaxed throughout: each is exact, but they are not read at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -24,7 +36,21 @@ pub(crate) struct Counts {
     evicted: AtomicU64,
     removed: AtomicU64,
     replaced: AtomicU64,
+    loads: AtomicU64,
+    failed_loads: AtomicU64,
+    unkept_loads: AtomicU64,
     unreadable: AtomicU64,
+}
+
+/// How a loader has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// With a value that was put.
+    Kept,
+    /// With a value that was not put.
+    Unkept,
+    /// With an error, or a panic.
+    Failed,
 }
 
 impl Counts {
@@ -34,6 +60,16 @@ impl Counts {
 
     pub(crate) fn put(&self) {
         self.puts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn load(&self, load: Load) {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        match load {
+            Load::Kept => return,
+            Load::Unkept => &self.unkept_loads,
+            Load::Failed => &self.failed_loads,
+        }
+        .fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn removed(&self, cause: Cause) {
@@ -52,6 +88,9 @@ impl Counts {
         stats.evicted = self.evicted.load(Ordering::Relaxed);
         stats.removed = self.removed.load(Ordering::Relaxed);
         stats.replaced = self.replaced.load(Ordering::Relaxed);
+        stats.loads = self.loads.load(Ordering::Relaxed);
+        stats.failed_loads = self.failed_loads.load(Ordering::Relaxed);
+        stats.unkept_loads = self.unkept_loads.load(Ordering::Relaxed);
         stats.unreadable = self.unreadable.load(Ordering::Relaxed);
     }
 }
@@ -84,4 +123,28 @@ pub struct StoreStats {
     pub unreadable: u64,
     /// Bytes of files in the folder.
     pub disk_bytes: u64,
+    /// Reads that found an entry. What [iterates](crate::Namespace::entries) does not count.
+    pub hits: u64,
+    /// Reads that found none.
+    pub misses: u64,
+    /// Loaders that have ended, for [`get_or_load`](crate::Namespace::get_or_load) and its kin.
+    pub loads: u64,
+    /// Of these, loaders that failed or panicked.
+    pub failed_loads: u64,
+    /// Of these, loaders whose value was given to those who waited and not kept: it is too large, there is no memory for it, or
+    /// somebody put or removed the key meanwhile.
+    pub unkept_loads: u64,
+    /// Removals that the [listener](crate::StoreBuilder::listener) was too slow to be told.
+    pub removals_missed: u64,
+    /// Calls of the listener that panicked.
+    pub listener_panics: u64,
+}
+
+impl StoreStats {
+    /// The share of reads that found an entry, 0–1. `None` if there was no read.
+    #[must_use]
+    pub fn hit_ratio(&self) -> Option<f64> {
+        let reads = self.hits + self.misses;
+        (reads > 0).then(|| self.hits as f64 / reads as f64)
+    }
 }

@@ -1,6 +1,6 @@
 //! The store: what users hold.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,22 +8,27 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::builder::StoreBuilder;
 use crate::clock::{Clock, ManualClock, Millis, to_millis};
 use crate::config::{ConfigError, MemoryConfig};
 use crate::dictionaries::Dictionaries;
 use crate::disk::superblock::{MOST_NAME, random};
 use crate::error::{CompareError, NamespaceError, PutError};
 use crate::folder::Folder;
-use crate::index::{Index, KeyHash, Slot};
+use crate::index::{Index, KeyHash, Shard, Slot};
+use crate::load::Loads;
+use crate::names::Names;
 use crate::policy::{self, Sample, Samples};
+use crate::removal::{Listen, Listener, Removals};
 use crate::seal::Vault;
 use crate::segment::packed::{self, Packed};
 use crate::segment::raw::{self, Content};
 use crate::segment::{Directory, Kind, Lifetime, Resident};
 use crate::shared::{Shared, View, kept_of, with_scratch};
 use crate::stats::{Cause, Counts, StoreStats};
+use crate::striped::Reads;
 use crate::sweeper::{Alarm, Sweeper};
-use crate::tiers::Tiers;
+use crate::tiers::{Reserved, Tiers};
 use crate::value::Value;
 
 /// A store of entries that expire. Clones share it; it ends with the last one.
@@ -40,13 +45,27 @@ pub struct Store {
 pub struct Namespace {
     /// Before the core: the thread has ended, and holds the core no longer, when the last handle lets go of it.
     sweeper: Option<Arc<Sweeper>>,
-    core: Arc<Core>,
-    number: u16,
+    pub(crate) core: Arc<Core>,
+    pub(crate) number: u16,
 }
 
 /// What every value that is put gets anew, and what tells it from others of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version(pub(crate) u64);
+
+impl Version {
+    /// The version of this number, for those who implement a [store](crate::backend) themselves.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number. A later one is not necessarily greater.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
 
 /// What all handles share.
 #[derive(Debug)]
@@ -57,12 +76,16 @@ pub(crate) struct Core {
     pub(crate) versions: AtomicU64,
     pub(crate) tiers: Mutex<Tiers>,
     pub(crate) shared: Shared,
-    names: Mutex<HashMap<String, u16>>,
+    pub(crate) names: Arc<Names>,
+    pub(crate) reads: Reads,
+    pub(crate) loads: Loads<Value>,
     /// Where everything is kept besides.
     pub(crate) folder: Option<Folder>,
     pub(crate) alarm: Arc<Alarm>,
     /// Held by whoever removes segments of files, or wants none to be removed. Before the lock of the tiers.
     pub(crate) upkeep: Mutex<Upkeep>,
+    /// Ends with the store, after it has told what is gone.
+    _listener: Option<Listener>,
 }
 
 /// The right to remove segments of files.
@@ -73,8 +96,8 @@ type Key = Box<[u8]>;
 
 /// The most bytes that a key has.
 pub(crate) const MOST_KEY: usize = u16::MAX as usize;
-/// The most namespaces of a store.
-const MOST_NAMESPACES: usize = u16::MAX as usize + 1;
+/// Removals on their way to the listener take no more than this, and in a small store a sixteenth of its size.
+const MOST_WAITING: usize = 4 << 20;
 
 impl Store {
     /// A store in memory.
@@ -83,7 +106,25 @@ impl Store {
     ///
     /// [`ConfigError`] says which setting cannot be.
     pub fn new(config: MemoryConfig) -> Result<Self, ConfigError> {
-        Self::build_in_memory(config, Clock::system())
+        Self::build_in_memory(config, Clock::system(), None)
+    }
+
+    /// A store with more than settings.
+    ///
+    /// ```
+    /// use aqe_memory::{MemoryConfig, Store};
+    ///
+    /// let config = MemoryConfig::default().max_size(64 << 20).cache_size(16 << 20);
+    /// let store = Store::builder()
+    ///     .config(config)
+    ///     .listener(|removal| println!("{removal}"))
+    ///     .build()?;
+    /// store.put(b"run/1", b"passed")?;
+    /// store.remove(b"run/1")?; // Prints "`run/1` removed".
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder() -> StoreBuilder {
+        StoreBuilder::default()
     }
 
     /// A store in memory for which time passes when the clock is moved. Memory of what is over comes back when
@@ -93,10 +134,14 @@ impl Store {
     ///
     /// As [`new`](Self::new).
     pub fn with_clock(config: MemoryConfig, clock: &ManualClock) -> Result<Self, ConfigError> {
-        Self::build_in_memory(config, clock.clock())
+        Self::build_in_memory(config, clock.clock(), None)
     }
 
-    fn build_in_memory(config: MemoryConfig, clock: Clock) -> Result<Self, ConfigError> {
+    pub(crate) fn build_in_memory(
+        config: MemoryConfig,
+        clock: Clock,
+        listen: Option<Box<Listen>>,
+    ) -> Result<Self, ConfigError> {
         #[cfg(feature = "encryption")]
         let vault = {
             let mut id = [0; 16];
@@ -108,12 +153,13 @@ impl Store {
         };
         #[cfg(not(feature = "encryption"))]
         let vault = None;
-        Self::build(config, clock, None, vault, |_| Ok(()))
+        Self::build(config, clock, listen, None, vault, |_| Ok(()))
     }
 
     pub(crate) fn build<E: From<ConfigError>>(
         config: MemoryConfig,
         clock: Clock,
+        listen: Option<Box<Listen>>,
         folder: Option<Folder>,
         vault: Option<Vault>,
         prepare: impl FnOnce(&mut Core) -> Result<(), E>,
@@ -127,6 +173,21 @@ impl Store {
         };
         let runs = clock.runs();
         let names = folder.as_ref().map(Folder::names).unwrap_or_default();
+        let names = Arc::new(Names::new(names));
+        // What waits to be told is no part of the store's entries, so it is kept small beside them.
+        let waiting = usize::try_from(sizes.total / 16).unwrap_or(usize::MAX);
+        let removals = listen
+            .is_some()
+            .then(|| Removals::new(waiting.min(MOST_WAITING)));
+        let listener = match (listen, &removals) {
+            (Some(listen), Some(removals)) => {
+                let started = Listener::start(removals, &names, listen);
+                Some(started.map_err(|error| ConfigError::NoThread {
+                    reason: error.to_string(),
+                })?)
+            }
+            _ => None,
+        };
         let most_value = usize::try_from(sizes.cache / 4).unwrap_or(usize::MAX);
         let mut core = Core {
             most_value: most_value.min(packed::MOST_BYTES - packed::overhead(MOST_KEY)),
@@ -143,11 +204,15 @@ impl Store {
                 method: config.compression.method(),
                 files: folder.as_ref().map(Folder::files),
                 vault,
+                removals,
             },
-            names: Mutex::new(names),
+            names,
+            reads: Reads::new(),
+            loads: Loads::default(),
             folder,
             alarm: Arc::default(),
             upkeep: Mutex::new(Upkeep),
+            _listener: listener,
             config,
         };
         prepare(&mut core)?;
@@ -161,7 +226,8 @@ impl Store {
         })
     }
 
-    /// The namespace of this name, which is there from the first time that it is asked for.
+    /// The namespace of this name, which is there from the first time that it is asked for. The empty name is that of the
+    /// namespace that the store itself is.
     ///
     /// # Errors
     ///
@@ -175,28 +241,26 @@ impl Store {
             });
         }
         let core = &self.default.core;
-        let mut names = core.names.lock();
-        let number = match names.get(name) {
-            Some(&number) => number,
-            None => {
-                // Zero is the namespace without a name.
-                let number = u16::try_from(names.len() + 1);
-                let number = number.map_err(|_| NamespaceError::TooMany {
-                    name: name.to_owned(),
-                    most: MOST_NAMESPACES,
-                })?;
-                if let Some(folder) = &core.folder {
-                    folder.add_name(name, number)?;
-                }
-                names.insert(name.to_owned(), number);
-                number
-            }
-        };
-        Ok(Namespace {
+        let number = core.names.number(name, |number| match &core.folder {
+            Some(folder) => folder.add_name(name, number),
+            None => Ok(()),
+        })?;
+        Ok(self.numbered(number))
+    }
+
+    /// The namespace of a number, which it has.
+    pub(crate) fn numbered(&self, number: u16) -> Namespace {
+        Namespace {
             sweeper: self.default.sweeper.clone(),
-            core: Arc::clone(core),
+            core: Arc::clone(&self.default.core),
             number,
-        })
+        }
+    }
+
+    /// The names of all namespaces that were ever asked for, in order. The first is the empty one.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<Arc<str>> {
+        self.default.core.names.all()
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -237,13 +301,19 @@ impl fmt::Debug for Store {
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Namespace").field(&self.number).finish()
+        f.debug_tuple("Namespace").field(&self.name()).finish()
     }
 }
 
 impl Namespace {
     pub(crate) fn core(&self) -> &Core {
         &self.core
+    }
+
+    /// Its name; empty for the namespace that the store itself is.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        self.core.names.name(self.number)
     }
 
     /// The value of a key, if there is one and its time is not over.
@@ -310,6 +380,23 @@ impl Namespace {
         self.core.put(self.number, key, value, lifetime, expected)
     }
 
+    /// [`compare_and_set`](Self::compare_and_set) for as long as `time_to_live`.
+    ///
+    /// # Errors
+    ///
+    /// As [`compare_and_set`](Self::compare_and_set).
+    pub fn compare_and_set_for(
+        &self,
+        key: &[u8],
+        expected: Option<Version>,
+        value: &[u8],
+        time_to_live: Duration,
+    ) -> Result<Version, CompareError> {
+        let expected = Expected::Version(expected);
+        self.core
+            .put(self.number, key, value, Some(time_to_live), expected)
+    }
+
     /// Removes a key's entry. Says whether there was one.
     ///
     /// # Errors
@@ -317,7 +404,16 @@ impl Namespace {
     /// [`PutError::Disk`] and [`PutError::DiskFull`], if the store has a folder and that it is gone cannot be written there; the
     /// entry is still there then.
     pub fn remove(&self, key: &[u8]) -> Result<bool, PutError> {
-        self.core.remove(self.number, key)
+        self.core.remove(self.number, key, None)
+    }
+
+    /// Removes a key's entry if it has this version still. Says whether it had.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn compare_and_remove(&self, key: &[u8], expected: Version) -> Result<bool, PutError> {
+        self.core.remove(self.number, key, Some(expected))
     }
 
     /// Whether a key has an entry. It does not count as a read of it.
@@ -336,7 +432,7 @@ impl Namespace {
     }
 }
 
-fn into_put_error(error: CompareError) -> PutError {
+pub(crate) fn into_put_error(error: CompareError) -> PutError {
     match error {
         CompareError::Put(error) => error,
         CompareError::Changed { .. } => unreachable!("nothing was expected of the entry"),
@@ -367,26 +463,94 @@ impl Expected {
     }
 }
 
+/// Whether looking at an entry says that it is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It does: the entry is kept longer.
+    Read,
+    /// It does not, as when all entries are looked at in turn.
+    Peek,
+}
+
+/// An entry that was found under a shard's lock.
+pub(crate) enum Found {
+    /// The value is what it is, with the lock or without.
+    Raw(Value, Version),
+    /// Its record is to be [copied](Core::copy) under the lock, and [unpacked](Core::unpack) without it.
+    Compressed(Compressed),
+}
+
+/// What is known of a compressed entry beside its record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compressed {
+    hash: KeyHash,
+    slot: Slot,
+    epoch: Millis,
+    now: Millis,
+    look: Look,
+}
+
+/// A record that lies where it belongs, and is still to be published.
+pub(crate) struct Written<'a> {
+    reserved: Reserved<'a>,
+    namespace: u16,
+    key: &'a [u8],
+    value_len: usize,
+    pub(crate) hash: KeyHash,
+    version: Version,
+}
+
 impl Core {
+    /// Reads, and counts that.
     #[inline]
     fn read(&self, namespace: u16, key: &[u8]) -> Option<(Value, Version)> {
+        let found = self.find(namespace, key, Look::Read);
+        match &found {
+            Some(_) => self.reads.hit(),
+            None => self.reads.miss(),
+        }
+        found
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, namespace: u16, key: &[u8], look: Look) -> Option<(Value, Version)> {
         let now = self.clock.now();
         let hash = self.shared.index.hash(namespace, key);
         let shard = self.shared.index.read(hash);
+        match self.find_in(&shard, hash, namespace, key, now, look)? {
+            Found::Raw(value, version) => Some((value, version)),
+            Found::Compressed(compressed) => with_scratch(|record| {
+                self.copy(&compressed, record)?;
+                drop(shard);
+                self.unpack(&compressed, record)
+            }),
+        }
+    }
+
+    /// Finds the entry of a key, whose shard is locked.
+    #[inline]
+    pub(crate) fn find_in(
+        &self,
+        shard: &Shard,
+        hash: KeyHash,
+        namespace: u16,
+        key: &[u8],
+        now: Millis,
+        look: Look,
+    ) -> Option<Found> {
         let found = shard.find(hash, |slot| self.is_entry(slot, namespace, key))?;
         let slot = found.get();
         let place = slot.place();
         // SAFETY: the slot was found under the shard's lock, which is held.
         let segment = unsafe { self.shared.directory.get(place.segment) };
-        match segment.kind {
+        let one = match segment.kind {
             Kind::Raw => {
                 // SAFETY: as above; the record was written before its slot was there.
                 let record = unsafe { segment.raw(place.offset) };
                 if record.lifetime().deadline(segment.epoch) <= now {
                     return None;
                 }
-                found.touch(policy::hit(slot.frequency()));
-                if self.shared.samples.wants(hash.whole) {
+                if look == Look::Read && self.shared.samples.wants(hash.whole) {
                     self.note(hash, record.size().into(), true);
                 }
                 let version = Version(record.version());
@@ -394,28 +558,49 @@ impl Core {
                     Some(pinned) => Value::pinned(pinned),
                     None => Value::owned(record.value()),
                 };
-                Some((value, version))
+                Found::Raw(value, version)
             }
-            Kind::Packed | Kind::Cold => {
-                let frequency = slot.frequency();
-                found.touch(policy::hit(frequency));
-                with_scratch(|record| {
-                    self.shared.fetch(segment, place.offset, record)?;
-                    let epoch = segment.epoch;
-                    drop(shard);
-                    let record = Packed::read(record)?;
-                    let deadline = record.lifetime.deadline(epoch);
-                    if deadline <= now {
-                        return None;
-                    }
-                    let value = self.shared.decode(&record)?;
-                    if frequency > 0 {
-                        self.promote(hash, slot, &record, &value, deadline, now);
-                    }
-                    Some((Value::owned(value), Version(kept_of(record.version))))
-                })
-            }
+            Kind::Packed | Kind::Cold => Found::Compressed(Compressed {
+                hash,
+                slot,
+                epoch: segment.epoch,
+                now,
+                look,
+            }),
+        };
+        if look == Look::Read {
+            found.touch(policy::hit(slot.frequency()));
         }
+        Some(one)
+    }
+
+    /// Copies the record of an entry that was found under the lock of its shard, which is held still.
+    pub(crate) fn copy(&self, compressed: &Compressed, record: &mut Vec<u8>) -> Option<()> {
+        let place = compressed.slot.place();
+        // SAFETY: the slot was found under the shard's lock, which is held.
+        let segment = unsafe { self.shared.directory.get(place.segment) };
+        self.shared.fetch(segment, place.offset, record)
+    }
+
+    /// The value of a copied record. An entry that is read often is uncompressed from then on.
+    pub(crate) fn unpack(
+        &self,
+        compressed: &Compressed,
+        record: &[u8],
+    ) -> Option<(Value, Version)> {
+        let Compressed {
+            hash, slot, now, ..
+        } = *compressed;
+        let record = Packed::read(record)?;
+        let deadline = record.lifetime.deadline(compressed.epoch);
+        if deadline <= now {
+            return None;
+        }
+        let value = self.shared.decode(&record)?;
+        if compressed.look == Look::Read && slot.frequency() > 0 {
+            self.promote(hash, slot, &record, &value, deadline, now);
+        }
+        Some((Value::owned(value), Version(kept_of(record.version))))
     }
 
     /// Notes a read of an uncompressed entry, or that there is a new one, for the policy.
@@ -483,7 +668,7 @@ impl Core {
         reserved.segment.published();
     }
 
-    fn put(
+    pub(crate) fn put(
         &self,
         namespace: u16,
         key: &[u8],
@@ -493,10 +678,7 @@ impl Core {
     ) -> Result<Version, CompareError> {
         self.check(key, value)?;
         let now = self.clock.now();
-        let deadline = match time_to_live {
-            Some(time_to_live) => now.saturating_add(to_millis(time_to_live)),
-            None => Millis::MAX,
-        };
+        let deadline = deadline(now, time_to_live);
         if self.folder.is_some() {
             return self.put_logged(namespace, key, value, (deadline, now), expected);
         }
@@ -508,6 +690,32 @@ impl Core {
             (reserved, std::mem::take(&mut tiers.wants_training))
         };
         let reserved = reserved.map_err(PutError::from)?;
+        // SAFETY: the place was reserved for a record of this size, just now.
+        let written = unsafe { self.write(reserved, hash, (namespace, key), value, deadline) };
+        let mut shard = self.shared.index.write(written.hash);
+        let put = self.publish(&mut shard, &written, expected, now);
+        drop(shard);
+        self.published(&written);
+        if put.is_ok() {
+            self.shared.counts.put();
+            self.alarm.set(if is_due { now } else { deadline });
+        }
+        put.map(|()| written.version)
+    }
+
+    /// Writes a record.
+    ///
+    /// # Safety
+    ///
+    /// The place was reserved for a record of this key and value, and nothing was written there yet.
+    pub(crate) unsafe fn write<'a>(
+        &self,
+        reserved: Reserved<'a>,
+        hash: KeyHash,
+        (namespace, key): (u16, &'a [u8]),
+        value: &[u8],
+        deadline: Millis,
+    ) -> Written<'a> {
         // Relaxed: a number that nobody else gets, no more.
         let version = kept_of(self.versions.fetch_add(1, Ordering::Relaxed));
         let content = Content {
@@ -518,40 +726,62 @@ impl Core {
             version,
             backing: None,
         };
-        // SAFETY: the place was reserved for a record of this size, just now.
+        // SAFETY: as the caller promises.
         unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
-        let slot = Slot::new(hash.tag, reserved.place, 0);
+        Written {
+            reserved,
+            namespace,
+            key,
+            value_len: value.len(),
+            hash,
+            version: Version(version),
+        }
+    }
 
-        let mut shard = self.shared.index.write(hash);
+    /// Gives a record its slot, or gives it up if the entry is not as expected.
+    pub(crate) fn publish(
+        &self,
+        shard: &mut Shard,
+        written: &Written<'_>,
+        expected: Expected,
+        now: Millis,
+    ) -> Result<(), CompareError> {
+        let (namespace, key, hash) = (written.namespace, written.key, written.hash);
+        let place = written.reserved.place;
         let is_entry = |slot| self.is_entry(slot, namespace, key);
-        let put = expected.check(|| {
+        let checked = expected.check(|| {
             let found = shard.find(hash, is_entry)?;
             self.see(found.get(), now)
         });
-        match put {
-            Ok(()) => {
-                let replaced = self.shared.index.publish(&mut shard, slot, is_entry);
-                match replaced {
-                    Some(replaced) => {
-                        self.shared.bury(replaced.place());
-                        self.shared.counts.removed(Cause::Replaced);
-                    }
-                    None if self.shared.samples.wants(hash.whole) => self.note(hash, size, false),
-                    None => {}
-                }
+        if checked.is_err() {
+            self.shared.bury(place);
+            return checked;
+        }
+        let slot = Slot::new(hash.tag, place, 0);
+        match self.shared.index.publish(shard, slot, is_entry) {
+            Some(replaced) => {
+                let cause = match self.see(replaced, now) {
+                    Some(_) => Cause::Replaced,
+                    None => Cause::Expired,
+                };
+                self.shared.gone(namespace, key, replaced.place(), cause);
+                self.shared.bury(replaced.place());
             }
-            Err(_) => self.shared.bury(reserved.place),
+            None if self.shared.samples.wants(hash.whole) => {
+                let size = raw::size(key.len(), written.value_len, false);
+                self.note(hash, size, false);
+            }
+            None => {}
         }
-        drop(shard);
-        reserved.segment.published();
-        if put.is_ok() {
-            self.shared.counts.put();
-            self.alarm.set(if is_due { now } else { deadline });
-        }
-        put.map(|()| Version(version))
+        Ok(())
     }
 
-    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), PutError> {
+    /// Says that a record has its slot, or never gets one. The shard is not locked any more.
+    pub(crate) fn published(&self, written: &Written<'_>) {
+        written.reserved.segment.published();
+    }
+
+    pub(crate) fn check(&self, key: &[u8], value: &[u8]) -> Result<(), PutError> {
         if key.len() > MOST_KEY {
             return Err(PutError::KeyTooLong {
                 len: key.len(),
@@ -567,23 +797,35 @@ impl Core {
         Ok(())
     }
 
-    fn remove(&self, namespace: u16, key: &[u8]) -> Result<bool, PutError> {
+    /// Removes the entry of a key, if there is one; of this version, if one is given.
+    fn remove(
+        &self,
+        namespace: u16,
+        key: &[u8],
+        expected: Option<Version>,
+    ) -> Result<bool, PutError> {
+        // First, so that what is being loaded now is not put after the removal.
+        self.loads.invalidate(namespace, key);
         let now = self.clock.now();
         if self.folder.is_some() {
-            return self.remove_logged(namespace, key, now);
+            return self.remove_logged(namespace, key, expected, now);
         }
         let hash = self.shared.index.hash(namespace, key);
         let mut shard = self.shared.index.write(hash);
-        let Some(slot) = shard.remove(hash, |slot| self.is_entry(slot, namespace, key)) else {
+        let is_expected = |slot| expected.is_none() || self.see(slot, now) == expected;
+        let removed = shard.remove(hash, |slot| {
+            self.is_entry(slot, namespace, key) && is_expected(slot)
+        });
+        let Some(slot) = removed else {
             return Ok(false);
         };
         let was_there = self.see(slot, now).is_some();
-        self.shared.bury(slot.place());
-        drop(shard);
-        self.shared.counts.removed(match was_there {
+        let cause = match was_there {
             true => Cause::Removed,
             false => Cause::Expired,
-        });
+        };
+        self.shared.gone(namespace, key, slot.place(), cause);
+        self.shared.bury(slot.place());
         Ok(was_there)
     }
 
@@ -594,7 +836,7 @@ impl Core {
         self.see(found.get(), self.clock.now())
     }
 
-    fn keys(
+    pub(crate) fn keys(
         &self,
         namespace: u16,
         prefix: &[u8],
@@ -705,7 +947,19 @@ impl Core {
         drop(tiers);
         stats.index_bytes = self.shared.index.bytes();
         stats.resident_bytes = self.shared.resident.bytes() + stats.index_bytes;
+        (stats.hits, stats.misses) = self.reads.sums();
         self.shared.counts.fill(&mut stats);
+        if let Some(removals) = &self.shared.removals {
+            removals.fill(&mut stats);
+        }
         stats
+    }
+}
+
+/// When an entry that is put now ends.
+pub(crate) fn deadline(now: Millis, time_to_live: Option<Duration>) -> Millis {
+    match time_to_live {
+        Some(time_to_live) => now.saturating_add(to_millis(time_to_live)),
+        None => Millis::MAX,
     }
 }

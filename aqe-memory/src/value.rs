@@ -26,6 +26,18 @@ impl Value {
     }
 }
 
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::owned(bytes)
+    }
+}
+
+impl From<Box<[u8]>> for Value {
+    fn from(bytes: Box<[u8]>) -> Self {
+        Self::owned(bytes)
+    }
+}
+
 impl Deref for Value {
     type Target = [u8];
 
