@@ -1,4 +1,69 @@
-//! A compressed and encrypted store, in memory and on disk, whose entries expire on time.
+//! A store of entries that expire: bounded by real memory, compressed, in a folder if wanted, sealed if wanted.
+//!
+//! Most applications use this through `aqe-core`, which takes its sizes from a configuration file. This crate is for those who
+//! want the store alone.
+//!
+//! It is **not** a database: there are no queries but by key and by prefix, and no transactions over several keys. It is
+//! not a cache in front of something else either, though [`Namespace::get_or_load`] makes one of it: in a folder it keeps what it
+//! has taken, and says when there is no more room.
+//!
+//! # A complete program
+//!
+//! ```
+//! use std::time::Duration;
+//! use aqe_memory::{MemoryConfig, Store};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! // At most 64 MiB of memory, all in all.
+//! let config = MemoryConfig::default().max_size(64 << 20);
+//! let store = Store::open(folder.path(), config.clone())?;
+//! let durations = store.namespace("durations")?;
+//!
+//! // Written to the folder before the call returns; forgotten after a day.
+//! durations.put_for(b"checkout::pays", b"1250 ms", Duration::from_secs(86_400))?;
+//! assert_eq!(durations.get(b"checkout::pays").as_deref(), Some(&b"1250 ms"[..]));
+//!
+//! // Only if nobody else has changed it meanwhile.
+//! let Some((_, seen)) = durations.get_versioned(b"checkout::pays") else { panic!("it was just put") };
+//! durations.compare_and_set(b"checkout::pays", Some(seen), b"980 ms")?;
+//! assert!(durations.compare_and_set(b"checkout::pays", Some(seen), b"990 ms").is_err());
+//!
+//! // However the process ends: the next one finds it.
+//! drop((durations, store));
+//! let store = Store::open(folder.path(), config)?;
+//! assert_eq!(store.namespace("durations")?.get(b"checkout::pays").as_deref(), Some(&b"980 ms"[..]));
+//! # Ok(()) }
+//! ```
+//!
+//! # What the words mean
+//!
+//! | Word | Meaning |
+//! | --- | --- |
+//! | entry | A key, a value, and until when it lives. Keys have up to 65,535 bytes, values up to a quarter of `cache_size`. |
+//! | expire | An entry's time is over: no read gives it any more, to the millisecond (beyond 24 days, to the second), as far as the clock's tick of 1 to 10 ms goes. Its memory follows within a fraction of a second of its neighbours' end. |
+//! | evict | There is no room: an entry is compressed, or in memory alone dropped. In a folder nothing is dropped; a put is refused. |
+//! | remove | Somebody asked for it. |
+//! | version | What every put gives an entry anew, for [`Namespace::compare_and_set`]. |
+//! | written | It survives the end of the process: every put to a folder. |
+//! | synced | It survives the end of the machine: what was put before a [`Namespace::flush`]. |
+//!
+//! # Modules and features
+//!
+//! | module | what it gives | feature |
+//! | --- | --- | --- |
+//! | [`backend`] | the store as a trait, for those who keep entries elsewhere | always there |
+//! | `conformance` | checks that any implementation of it can be run through | `conformance` |
+//! | `crypt` | keys: from the environment, a file, a provider of one's own | `encryption`; builds a C library |
+//! | `typed` | values of a type instead of bytes, by serde | `typed`, on by default |
+//!
+//! The feature `zstd` adds Zstandard beside LZ4; it builds a C library.
+//!
+//! # Limits
+//!
+//! One process at a time has a folder open. A folder's index is in memory: about twelve bytes for each entry. Listing keys looks
+//! at every key. Reads of entries that are on disk only block their thread for as long as the disk takes. Memory is mapped and counted in
+//! pages of 4 KiB.
 
 pub mod backend;
 mod batch;
