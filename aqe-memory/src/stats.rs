@@ -101,7 +101,7 @@ impl Counts {
 pub struct StoreStats {
     /// Entries, those included that are over and not cleared away yet.
     pub entries: u64,
-    /// Bytes of memory that the store takes: pages of segments, and the index.
+    /// Bytes of memory that the store takes: pages of segments, the index, dictionaries, and what the policy remembers.
     pub resident_bytes: u64,
     /// Of these, bytes of uncompressed entries.
     pub uncompressed_bytes: u64,

@@ -944,9 +944,9 @@ impl Core {
         let tiers = self.tiers.lock();
         (stats.uncompressed_bytes, stats.compressed_bytes) = tiers.bytes();
         stats.disk_bytes = tiers.disk.as_ref().map_or(0, |disk| disk.bytes());
+        stats.resident_bytes = tiers.held(&self.shared);
         drop(tiers);
         stats.index_bytes = self.shared.index.bytes();
-        stats.resident_bytes = self.shared.resident.bytes() + stats.index_bytes;
         (stats.hits, stats.misses) = self.reads.sums();
         self.shared.counts.fill(&mut stats);
         if let Some(removals) = &self.shared.removals {

@@ -7,8 +7,8 @@ use crate::segment::raw::Pinned;
 
 /// A value that was read: bytes that stay as they are whatever happens to their entry.
 ///
-/// From the uncompressed tier it is the entry's own memory, and the page-sized neighbourhood of that is kept for as long
-/// as the value is: hold on to it while you use it, and copy what you keep for long ([`to_vec`](slice::to_vec)).
+/// From the uncompressed tier it is the entry's own memory, and the whole segment around it, up to a mebibyte, is kept for as
+/// long as the value is: hold on to it while you use it, and copy what you keep for long ([`to_vec`](slice::to_vec)).
 pub struct Value(Repr);
 
 enum Repr {

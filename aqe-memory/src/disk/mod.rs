@@ -107,7 +107,7 @@ impl Disk {
         self.bytes + HEADER + size <= self.most_bytes
     }
 
-    /// Writes a record. `before` is where the last one ended.
+    /// Writes a record at its offset behind the file's header.
     pub(crate) fn append(
         &mut self,
         on_disk: OnDisk,

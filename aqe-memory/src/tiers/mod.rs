@@ -168,14 +168,19 @@ impl Tiers {
         (self.recent.bytes + self.main.bytes, self.packed.bytes)
     }
 
+    /// Bytes of memory that the store holds.
+    pub(crate) fn held(&self, shared: &Shared) -> u64 {
+        shared.resident.bytes()
+            + shared.index.bytes()
+            + shared.dictionaries.memory()
+            + (self.policy.memory() + shared.samples.memory()) as u64
+    }
+
     /// What uncompressed and compressed segments may take.
     fn limits(&self, shared: &Shared) -> (u64, u64) {
         // What belongs to no queue: segments that values still read from, and those that are being cleared.
         let (raw, packed) = self.bytes();
-        let elsewhere = shared.resident.bytes().saturating_sub(raw + packed)
-            + shared.index.bytes()
-            + shared.dictionaries.memory()
-            + (self.policy.memory() + shared.samples.memory()) as u64;
+        let elsewhere = self.held(shared).saturating_sub(raw + packed);
         let left = self.sizes.total.saturating_sub(elsewhere);
         // What is written to disk is in memory first: there has to be some room for that.
         let kept = match self.disk {
