@@ -6,11 +6,12 @@ use std::time::Duration;
 use crate::clock::Millis;
 use crate::error::{PutError, PutManyError};
 use crate::index::KeyHash;
+use crate::namespace::Namespace;
+use crate::reading::{Compressed, Found, Look};
 use crate::segment::raw;
-use crate::store::{
-    Compressed, Core, Expected, Found, Look, Namespace, Written, deadline, into_put_error,
-};
+use crate::store::Core;
 use crate::value::Value;
+use crate::writing::{Expected, Written, deadline, into_put_error};
 
 /// Entries for which places are reserved under one lock, at most.
 const CHUNK: usize = 32;

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
 
-use crate::store::{Look, Namespace};
+use crate::namespace::Namespace;
+use crate::reading::Look;
 use crate::value::Value;
 
 /// The first page of keys has this many: often nobody asks for more.

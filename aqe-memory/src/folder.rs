@@ -21,14 +21,17 @@ use crate::disk::{self, Disk, OnDisk, WriteLock, dictionary, file};
 use crate::error::RotateError;
 use crate::error::{CompareError, PutError};
 use crate::index::{Index, KeyHash, Place, Slot};
+use crate::namespace::Namespace;
 use crate::removal::Listen;
 use crate::seal::{Vault, What};
 use crate::segment::packed::{Form, Packed};
 use crate::segment::{Lifetime, Segment};
 use crate::shared::{Shared, View, kept_of, with_scratch};
 use crate::stats::Cause;
-use crate::store::{Core, Expected, Namespace, Store, Upkeep, Version};
+use crate::store::{Core, Store, Version};
 use crate::tiers::{NoPlace, Step};
+use crate::upkeep::Upkeep;
+use crate::writing::Expected;
 
 /// What a store knows of its folder.
 #[derive(Debug)]

@@ -83,6 +83,8 @@ mod folder;
 mod index;
 mod load;
 mod names;
+mod namespace;
+mod reading;
 mod removal;
 mod seal;
 mod segment;
@@ -95,7 +97,9 @@ mod sync;
 mod tiers;
 #[cfg(feature = "typed")]
 pub mod typed;
+mod upkeep;
 mod value;
+mod writing;
 
 // Benches and fuzzing drive these two without a store around them.
 #[cfg(feature = "internals")]
@@ -129,9 +133,10 @@ pub use self::entries::Entries;
 pub use self::error::RotateError;
 pub use self::error::{CompareError, NamespaceError, PutError, PutManyError};
 pub use self::load::LoadError;
+pub use self::namespace::Namespace;
 pub use self::removal::Removal;
 pub use self::stats::{Cause, StoreStats};
-pub use self::store::{Namespace, Store, Version};
+pub use self::store::{Store, Version};
 #[cfg(feature = "typed")]
 pub use self::typed::Typed;
 pub use self::value::Value;

@@ -43,8 +43,9 @@ use serde::de::DeserializeOwned;
 use crate::entries::Entries;
 use crate::error::{CompareError, PutError};
 use crate::load::LoadError;
+use crate::namespace::Namespace;
 use crate::shared::with_scratch;
-use crate::store::{Namespace, Version};
+use crate::store::Version;
 
 /// The first byte of a value: what follows is the version and a value in postcard's format, which is stable.
 const POSTCARD: u8 = 1;

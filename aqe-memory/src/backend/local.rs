@@ -8,7 +8,9 @@ use super::{
     BoxFuture, Durability, Entry, MemoryStore, PutOptions, Receipt, StoreError, TimeToLive,
 };
 use crate::error::{CompareError, NamespaceError, PutError};
-use crate::store::{Expected, Namespace, Store, Version};
+use crate::namespace::Namespace;
+use crate::store::{Store, Version};
+use crate::writing::Expected;
 
 /// Every call is done when its future is made. With a folder, a value is [written](Durability::Written) in any case; to have
 /// one [synced](Durability::Synced), and to [flush](MemoryStore::flush), blocks the thread until the disk is done.

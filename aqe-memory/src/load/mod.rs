@@ -19,9 +19,12 @@ use std::time::Duration;
 
 pub(crate) use self::flight::{Drives, Ended, Loads, SharedError, Stale, Turn};
 use crate::error::CompareError;
+use crate::namespace::Namespace;
+use crate::reading::Look;
 use crate::stats::Load;
-use crate::store::{Core, Expected, Look, Namespace};
+use crate::store::Core;
 use crate::value::Value;
+use crate::writing::Expected;
 
 /// What a loader failed with, for everybody who waited for it.
 ///
