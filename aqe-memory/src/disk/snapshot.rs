@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use super::error::DiskError;
+use super::superblock::take;
 use crate::clock::Millis;
 use crate::index::Slot;
 use crate::seal::KEY_REF;
@@ -162,12 +163,6 @@ impl Snapshot {
 pub(crate) fn publish(folder: &Path) -> Result<(), DiskError> {
     let path = folder.join(NAME);
     fs::rename(folder.join("index.new"), &path).map_err(DiskError::of("replace", &path))
-}
-
-fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
-    let (taken, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(taken)
 }
 
 fn word(bytes: &mut &[u8]) -> Option<u32> {
