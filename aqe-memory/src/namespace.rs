@@ -50,7 +50,7 @@ impl Namespace {
     }
 
     /// Puts a value, in place of what the key had, for the store's
-    /// [time to live](MemoryConfig::time_to_live).
+    /// [time to live](crate::MemoryConfig::time_to_live).
     ///
     /// # Errors
     ///
