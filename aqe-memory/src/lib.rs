@@ -84,6 +84,7 @@ mod index;
 mod load;
 mod names;
 mod namespace;
+mod overwriting;
 mod reading;
 mod removal;
 mod seal;

@@ -66,7 +66,6 @@ impl Core {
         stats.resident_bytes = tiers.held(&self.shared);
         drop(tiers);
         stats.index_bytes = self.shared.index.bytes();
-        (stats.hits, stats.misses) = self.reads.sums();
         self.shared.counts.fill(&mut stats);
         if let Some(removals) = &self.shared.removals {
             removals.fill(&mut stats);

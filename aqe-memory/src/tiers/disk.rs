@@ -270,14 +270,16 @@ impl Tiers {
             return Ok(());
         };
         let deadline = record.lifetime.deadline(segment.epoch);
+        let hash = shared.index.hash(record.namespace, record.key);
         if deadline <= now {
-            shared.drop_slot(record.namespace, record.key, from, Cause::Expired);
+            let name = (record.namespace, record.key);
+            shared.drop_slot(hash, name, from, Cause::Expired);
         }
         // What is over says, like what is gone, that older records of its key do not count.
         let is_gone = record.form == Form::Gone || deadline <= now;
         let stays = match is_gone {
             true => !compaction.is_oldest,
-            false => shared.is_live(record.namespace, record.key, from),
+            false => shared.is_live(hash, from),
         };
         if !stays {
             return Ok(());
@@ -304,7 +306,7 @@ impl Tiers {
         self.record = copy;
         let reserved = logged?;
         if !is_gone {
-            shared.relocate(record.namespace, record.key, from, reserved.place, 0);
+            shared.relocate(hash, from, reserved.place, 0);
         }
         reserved.segment.published();
         Ok(())
