@@ -1,6 +1,6 @@
 //! The ratios of the area `memory`. What is to be so many times faster or smaller than a peer is a ratio below 1 here.
 
-use crate::bars::{Against, Bar, bar, limit};
+use crate::bars::{Against, Bar, bar, limit, wall};
 
 /// Every bar, workload by workload.
 pub const BARS: &[Bar] = &[
@@ -80,6 +80,20 @@ pub const BARS: &[Bar] = &[
         1.0,
     ),
     limit("expiry-idle", "memory-back", 250.0),
+    wall("put-written", Against::Peer("sqlite-wal-normal"), 1.0 / 8.0),
+    wall("put-written", Against::Peer("fjall"), 1.0 / 1.5),
+    wall(
+        "put-synced-1-writer",
+        Against::Peer("append-fdatasync"),
+        1.0 / 0.9,
+    ),
+    wall(
+        "put-synced-8-writers",
+        Against::Peer("sqlite-wal-full"),
+        0.25,
+    ),
+    limit("folder-1GB", "open", 50.0),
+    limit("folder-1GB", "disk", 0.3),
 ];
 
 #[cfg(test)]

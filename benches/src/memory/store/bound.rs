@@ -21,7 +21,7 @@ use crate::rounds::{MINUTES, Scale};
 use crate::workloads::{Entry, entry};
 
 /// What a store is given.
-const BUDGET: u64 = 64 << 20;
+const BUDGET: u64 = 128 << 20;
 /// Different keys: with values of a few kilobytes, many times what fits.
 const KEYS: usize = 200_000;
 /// Values that a thread keeps for a while after it has read them.

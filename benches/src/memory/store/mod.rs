@@ -4,12 +4,15 @@
 
 //! - [`capacity`] and [`overhead`]: memory for what is kept, and what it takes to have it back.
 //! - [`bound`]: whether a bound of memory is one.
+//! - [`durable`]: what outlives the process.
 //! - [`expiry`]: many entries that end at one time.
 
 pub mod bars;
 mod bound;
 mod caches;
 mod capacity;
+mod durable;
+mod engines;
 mod expiry;
 mod hot;
 mod insert;
@@ -85,6 +88,26 @@ const WORKLOADS: &[Workload] = &[
     Workload {
         name: "bound",
         entries: bound::ENTRIES,
+    },
+    Workload {
+        name: "put-written",
+        entries: durable::WRITTEN,
+    },
+    Workload {
+        name: "put-synced-1-writer",
+        entries: durable::SYNCED_BY_ONE,
+    },
+    Workload {
+        name: "put-synced-8-writers",
+        entries: durable::SYNCED_BY_EIGHT,
+    },
+    Workload {
+        name: "folder-80MB",
+        entries: durable::LIFE,
+    },
+    Workload {
+        name: "folder-1GB",
+        entries: durable::LIFE_OF_A_GIGABYTE,
     },
     Workload {
         name: "expiry-busy",

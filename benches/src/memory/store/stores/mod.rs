@@ -9,7 +9,7 @@ use std::time::Duration;
 use xtask::Result;
 
 pub(super) use self::aqe::{
-    Aqe, AqeHigh, AqeHotOnly, AqeSealed, AqeSealedHigh, AqeSealedZstd, AqeZstd,
+    Aqe, AqeHigh, AqeHotOnly, AqeSealed, AqeSealedHigh, AqeSealedZstd, AqeZstd, keys,
 };
 pub(super) use self::codec::{Lz4, Lz4Sealed, Raw};
 pub(super) use self::peers::{Foyer, Moka, Quick};
