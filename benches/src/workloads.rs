@@ -82,14 +82,12 @@ pub(crate) fn folder() -> Result<tempfile::TempDir> {
 pub(crate) mod tests {
     use super::*;
 
-    /// Takes a small sample of everything.
-    pub(crate) fn every_contender_does_every_workload(workloads: &[Workload]) {
-        for workload in workloads {
-            for contender in workload.entries {
-                let readings = (contender.sample)(Scale::Quick);
-                let place = (workload.name, contender.name);
-                assert!(readings.is_ok(), "{place:?}: {readings:?}");
-            }
+    /// Takes a small sample of everybody.
+    pub(crate) fn every_contender_does(workload: &Workload) {
+        for contender in workload.entries {
+            let readings = (contender.sample)(Scale::Quick);
+            let place = (workload.name, contender.name);
+            assert!(readings.is_ok(), "{place:?}: {readings:?}");
         }
     }
 }

@@ -52,13 +52,19 @@ pub const BARS: &[Bar] = &[
     ),
     bar(
         "artefacts-json",
+        "resident-optimized",
+        Against::Peer("moka"),
+        1.0 / 4.5,
+    ),
+    bar(
+        "artefacts-json",
         "once-cpu",
         Against::Peer("moka-lz4"),
         0.75,
     ),
     bar(
         "artefacts-json-sealed",
-        "resident",
+        "resident-optimized",
         Against::Peer("moka-lz4-aes"),
         0.25,
     ),

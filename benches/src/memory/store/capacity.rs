@@ -9,7 +9,7 @@ use std::hint::black_box;
 use xtask::{Failure, Result};
 
 use super::super::artefacts::{Kind, values};
-use super::keys::{Keys, zipf};
+use super::keys::{KEY, Keys, zipf};
 use super::ram::resident;
 use super::stores::{
     Aqe, AqeHigh, AqeSealed, AqeSealedHigh, AqeSealedZstd, AqeZstd, Foyer, Lz4, Lz4Sealed, Moka,
@@ -62,21 +62,24 @@ fn keep<S: Store>(kind: Kind, count: usize) -> Result<Vec<Reading>> {
     let originals: Vec<(usize, u64)> = values(kind, SEED, count)
         .map(|value| (value.len(), hash(&value)))
         .collect();
-    let raw: usize = originals.iter().map(|(len, _)| len).sum::<usize>() + count * super::keys::KEY;
+    let sizes: Vec<usize> = originals.iter().map(|(len, _)| len + KEY).collect();
+    let raw: usize = sizes.iter().sum();
     let before = resident()?;
     let store = S::within(budget::<S>(raw))?;
     for (key, value) in keys.iter().zip(values(kind, SEED, count)) {
         store.put(key, &value, None);
     }
     store.settle();
-    let grown = resident()? - before;
-    let kept = (0..count).filter(|n| store.has(keys.key(*n)));
-    let kept: usize = kept.map(|n| originals[n].0 + super::keys::KEY).sum();
-    let mut readings = vec![Reading::new(
-        "resident",
-        "B/raw B",
-        grown / kept.max(1) as f64,
-    )];
+    // Resident memory for each byte that is there.
+    let per_byte = |metric: &str| -> Result<Reading> {
+        let grown = resident()? - before;
+        let kept = keys.iter().zip(&sizes).filter(|(key, _)| store.has(key));
+        let kept: usize = kept.map(|(_, size)| size).sum();
+        Ok(Reading::new(metric, "B/raw B", grown / kept.max(1) as f64))
+    };
+    let mut readings = vec![per_byte("resident")?];
+    store.optimize();
+    readings.push(per_byte("resident-optimized")?);
     readings.extend(reads(&store, &keys, "once", &each_once(count)));
     readings.extend(reads(&store, &keys, "zipf", &zipf(count, 2 * count, 1)));
     check(&store, &keys, &originals)?;

@@ -1,7 +1,8 @@
 //! A million entries end at the same time: when is their memory back, was any gone too early, and who had to wait?
 //!
 //! Memory counts as back when the process holds 1 % of what they took, or less, beyond what an empty store takes, and nobody has
-//! asked the allocator to give anything back. What has not happened ten seconds after the last deadline counts as ten seconds.
+//! asked the allocator to give anything back. What has not happened ten seconds after the last deadline counts as ten seconds, and in
+//! quick samples one.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,21 +23,34 @@ const ENTRIES: u64 = 1_000_000;
 /// Entries that stay, which the busy thread reads and puts besides.
 const STAYING: usize = 1_000;
 const VALUE: [u8; 100] = [b'v'; 100];
-const TIME_TO_LIVE: Duration = Duration::from_secs(4);
 /// What a process takes and gives up besides, in bytes: matters where few entries are measured.
 const NOISE: f64 = 1e6;
+
+/// For how long entries live: longer than it takes to put them.
+fn time_to_live(scale: Scale) -> Duration {
+    match scale {
+        Scale::Full => Duration::from_secs(4),
+        Scale::Quick => Duration::from_millis(500),
+    }
+}
+
 /// For how long memory is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+fn patience(scale: Scale) -> Duration {
+    match scale {
+        Scale::Full => Duration::from_secs(10),
+        Scale::Quick => Duration::from_secs(1),
+    }
+}
 
 pub(super) const BUSY: &[Entry] = &[
-    entry("aqe", |scale| busy::<AqeHotOnly>(scale, Some(TIME_TO_LIVE))),
+    entry("aqe", |scale| busy::<AqeHotOnly>(scale, Lives::Shortly)),
     entry("aqe-compressing", |scale| {
-        busy::<Aqe>(scale, Some(TIME_TO_LIVE))
+        busy::<Aqe>(scale, Lives::Shortly)
     }),
-    entry("aqe-no-ttl", |scale| busy::<AqeHotOnly>(scale, None)),
-    entry("moka", |scale| busy::<Moka<Raw>>(scale, Some(TIME_TO_LIVE))),
+    entry("aqe-no-ttl", |scale| busy::<AqeHotOnly>(scale, Lives::Long)),
+    entry("moka", |scale| busy::<Moka<Raw>>(scale, Lives::Shortly)),
     entry("quick_cache-ttl", |scale| {
-        busy::<Quick<Raw>>(scale, Some(TIME_TO_LIVE))
+        busy::<Quick<Raw>>(scale, Lives::Shortly)
     }),
 ];
 
@@ -46,6 +60,15 @@ pub(super) const IDLE: &[Entry] = &[
     entry("moka", idle::<Moka<Raw>>),
     entry("quick_cache-ttl", idle::<Quick<Raw>>),
 ];
+
+/// For how long entries live.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lives {
+    /// Until they end during the sample.
+    Shortly,
+    /// Far beyond it.
+    Long,
+}
 
 /// A store full of entries that are about to end.
 struct Full<S> {
@@ -59,10 +82,13 @@ struct Full<S> {
     first: Instant,
     /// Every entry has ended then.
     last: Instant,
+    patience: Duration,
 }
 
 impl<S: Store> Full<S> {
-    fn new(scale: Scale, time_to_live: Option<Duration>) -> Result<Self> {
+    fn new(scale: Scale, lives: Lives) -> Result<Self> {
+        let shortly = time_to_live(scale);
+        let time_to_live = (lives == Lives::Shortly).then_some(shortly);
         let ending = scale.of(ENTRIES) as usize;
         let keys = Keys::new(ending + STAYING);
         let store = S::within((ending * 256) as u64 + (16 << 20))?;
@@ -71,15 +97,16 @@ impl<S: Store> Full<S> {
         for key in keys.iter().take(ending) {
             store.put(key, &VALUE, time_to_live);
         }
-        let last = Instant::now() + TIME_TO_LIVE;
+        let last = Instant::now() + shortly;
         Ok(Self {
             held: resident()? - before,
             store,
             keys,
             ending,
             before,
-            first: begun + TIME_TO_LIVE,
+            first: begun + shortly,
             last,
+            patience: patience(scale),
         })
     }
 
@@ -90,7 +117,7 @@ impl<S: Store> Full<S> {
         let (left, late) = loop {
             let left = resident()? - self.before;
             let late = Instant::now().saturating_duration_since(self.last);
-            if left <= enough || late >= PATIENCE {
+            if left <= enough || late >= self.patience {
                 break (left, late);
             }
             thread::sleep(Duration::from_millis(5));
@@ -106,19 +133,19 @@ impl<S: Store> Full<S> {
 
 /// Nobody calls the store.
 fn idle<S: Store>(scale: Scale) -> Result<Vec<Reading>> {
-    let full = Full::<S>::new(scale, Some(TIME_TO_LIVE))?;
+    let full = Full::<S>::new(scale, Lives::Shortly)?;
     Ok(full.memory_back()?.into())
 }
 
 /// A thread calls it all the time.
-fn busy<S: Store>(scale: Scale, time_to_live: Option<Duration>) -> Result<Vec<Reading>> {
-    let full = Full::<S>::new(scale, time_to_live)?;
+fn busy<S: Store>(scale: Scale, lives: Lives) -> Result<Vec<Reading>> {
+    let full = Full::<S>::new(scale, lives)?;
     let is_over = AtomicBool::new(false);
     let (back, calls) = thread::scope(|scope| {
         let caller = scope.spawn(|| call(&full, &is_over));
-        let back = match time_to_live {
-            Some(_) => full.memory_back().map(Some),
-            None => {
+        let back = match lives {
+            Lives::Shortly => full.memory_back().map(Some),
+            Lives::Long => {
                 thread::sleep(full.last.saturating_duration_since(Instant::now()));
                 thread::sleep(Duration::from_secs(1));
                 Ok(None)

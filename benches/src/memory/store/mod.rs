@@ -140,6 +140,11 @@ mod tests {
 
     #[test]
     fn every_contender_does_every_workload() {
-        workloads::tests::every_contender_does_every_workload(WORKLOADS);
+        // These wait for time to pass, or write more than a test should: `compare memory --quick` has them.
+        let waits = ["bound", "expiry-busy", "expiry-idle", "folder-1GB"];
+        let quick = |workload: &&Workload| !waits.contains(&workload.name);
+        for workload in WORKLOADS.iter().filter(quick) {
+            workloads::tests::every_contender_does(workload);
+        }
     }
 }

@@ -39,6 +39,11 @@ pub(super) trait Store: Sync + Sized {
 
     /// Does what it has put off, as far as there is a call for that.
     fn settle(&self) {}
+
+    /// Takes as little memory as it can, as far as there is a call for that.
+    fn optimize(&self) {
+        self.settle();
+    }
 }
 
 /// For how long something lives that says nothing else.
