@@ -101,7 +101,7 @@ impl Store {
     /// Opens the store in a folder, or begins one there. What is put is written to the folder before the call returns, and
     /// is there when the process was ended in whatever way; see [`flush`](Namespace::flush) for the end of the machine.
     ///
-    /// One process at a time writes to a folder.
+    /// One process at a time writes to a folder; others read what it puts with a [`Reader`](crate::Reader).
     ///
     /// # Errors
     ///

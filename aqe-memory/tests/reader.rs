@@ -1,7 +1,6 @@
 //! A reader of a folder sees what was committed before each of its reads, whatever the writer does meanwhile.
 //!
-//! In some of these tests the writer is a helper process, which says after each call that it has returned; in the others it is a
-//! store in the same process, so that every step is in order.
+//! Here the writer is a store in the same process, so that every step is in order; in `reader_process.rs` it is another process.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,15 +8,11 @@
 )]
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aqe_memory::{Damage, ManualClock, MemoryConfig, OpenError, Reader, Store};
+use aqe_memory::{Compression, Damage, ManualClock, MemoryConfig, OpenError, Reader, Store};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -191,6 +186,32 @@ fn there_has_to_be_a_store() {
     fs::write(folder.path().join("store"), b"something else").unwrap();
     let error = Reader::open(folder.path()).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+/// Files are not read at one moment: an older copy of what was removed can come to light after the removal did.
+#[test]
+fn what_is_older_than_its_removal_does_not_come_back() {
+    let written = tempfile::tempdir().unwrap();
+    let config = config().compression(Compression::None);
+    let store = Store::open(written.path(), config).unwrap();
+    // In a file of its own, and in another one that says it is gone.
+    store.put(b"key", &[7; 30_000]).unwrap();
+    store.put(b"other", b"value").unwrap();
+    store.remove(b"key").unwrap();
+    let older = segment(written.path());
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |path: &Path| fs::copy(path, folder.path().join(path.file_name().unwrap()));
+    for file in fs::read_dir(written.path()).unwrap() {
+        let path = file.unwrap().path();
+        if path != older && !path.ends_with("tip") {
+            copy(&path).unwrap();
+        }
+    }
+    let reader = Reader::open(folder.path()).unwrap();
+    assert!(reader.contains(b"other").unwrap() && !reader.contains(b"key").unwrap());
+    copy(&older).unwrap();
+    assert!(!reader.contains(b"key").unwrap());
+    assert_eq!((reader.stats().files, reader.stats().entries), (2, 1));
 }
 
 /// With no tip to say which numbers files had, the one of a file that is gone is given again, to one with another header. A reader
@@ -581,181 +602,6 @@ proptest! {
     }
 }
 
-/// Tells the helper where the store is, and with which number it begins.
-const HELPER: &str = "AQE_MEMORY_READER_HELPER";
-const KEYS: u64 = 50;
-
-fn mix(number: u64) -> u64 {
-    let mixed = (number ^ number >> 31).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 20
-}
-
-/// What the call of a number does: the key, and whether its entry is removed. The value begins with the number.
-fn call(number: u64) -> (Vec<u8>, bool) {
-    let chance = mix(number);
-    let key = format!("key {}", chance % KEYS).into_bytes();
-    (key, (chance >> 8).is_multiple_of(20))
-}
-
-/// The helper is at most so many calls ahead of what its parent has heard of.
-const AHEAD: u64 = 8;
-
-/// Not a test by itself: what the helper process does until it is killed. It makes a call for every line that it is told, and
-/// says so when the call has returned.
-#[test]
-fn helper() {
-    let Ok(spec) = env::var(HELPER) else { return };
-    let (folder, begin) = spec.split_once('|').unwrap();
-    let store = Store::open(folder, config()).unwrap();
-    let done = AtomicU64::new(0);
-    let mut out = std::io::stdout();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            loop {
-                store.cleanup();
-                // As often as there is something to clear away, and no more.
-                let seen = done.load(Ordering::Relaxed);
-                while done.load(Ordering::Relaxed) < seen + 50 {
-                    std::thread::yield_now();
-                }
-            }
-        });
-        let told = std::io::stdin().lines();
-        for (number, line) in (begin.parse::<u64>().unwrap()..).zip(told) {
-            line.unwrap();
-            let (key, is_removed) = call(number);
-            let size = 20 + mix(number + 7) % 3000;
-            match is_removed {
-                true => assert!(store.remove(&key).is_ok()),
-                false => assert!(store.put(&key, &value(number, size as usize)).is_ok()),
-            }
-            done.store(number, Ordering::Relaxed);
-            writeln!(out, "done {number}").unwrap();
-            out.flush().unwrap();
-        }
-    });
-}
-
-struct Helper {
-    process: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-}
-
-impl Helper {
-    fn start(folder: &Path, begin: u64) -> Self {
-        let mut process = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "helper", "--nocapture"])
-            .env(HELPER, format!("{}|{begin}", folder.display()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let from = BufReader::new(process.stdout.take().unwrap());
-        let to = process.stdin.take().unwrap();
-        let mut helper = Self { process, to, from };
-        for _ in 0..AHEAD {
-            helper.go_on();
-        }
-        helper
-    }
-
-    /// Lets it make another call.
-    fn go_on(&mut self) {
-        self.to.write_all(b"\n").unwrap();
-    }
-
-    /// The number of the next call that has returned. `None` when there are no more.
-    fn done(&mut self) -> Option<u64> {
-        let mut line = String::new();
-        while self.from.read_line(&mut line).unwrap() > 0 {
-            if let Some(number) = line.strip_prefix("done ")
-                && let Some(number) = number.strip_suffix('\n')
-            {
-                return Some(number.parse().unwrap());
-            }
-            line.clear();
-        }
-        None
-    }
-}
-
-/// What was seen of a key: the number of the call that put its value.
-fn number_of(value: &[u8]) -> u64 {
-    let digits = value.iter().skip("value ".len());
-    let digits = digits.take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
-}
-
-/// The writer goes on while the reader reads, so a read may give more than was acknowledged when it began; never less.
-#[test]
-fn whatever_another_process_has_acknowledged_is_seen_also_after_it_was_killed() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(Store::open(folder.path(), config()).unwrap());
-    let reader = Reader::open(folder.path()).unwrap();
-    // By key, the calls that changed it, the last one behind.
-    let mut calls: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-    let mut begin = 1;
-    for round in 0..6 {
-        let mut helper = Helper::start(folder.path(), begin);
-        let lines = 300 + mix(round) % 1500;
-        let mut last = begin - 1;
-        for _ in 0..lines {
-            let Some(number) = helper.done() else {
-                panic!("the helper ended by itself")
-            };
-            calls.insert(call(number).0, number);
-            last = number;
-            check(&reader, &calls, number, &call(number).0);
-            check(
-                &reader,
-                &calls,
-                number,
-                format!("key {}", mix(number + 3) % KEYS).as_bytes(),
-            );
-            helper.go_on();
-        }
-        helper.process.kill().unwrap();
-        // What is in the pipe was acknowledged before.
-        while let Some(number) = helper.done() {
-            calls.insert(call(number).0, number);
-            last = number;
-        }
-        helper.process.wait().unwrap();
-        for reader in [&reader, &Reader::open(folder.path()).unwrap()] {
-            for key in calls.keys() {
-                check(reader, &calls, last, key);
-            }
-            assert_eq!((reader.damage(), reader.stats().unreadable), (vec![], 0));
-        }
-        // The call that was under way has happened or not; it is made again.
-        begin = last + 1;
-    }
-}
-
-/// Checks that a key is as its last call of those that were heard of has left it, or as one that was under way has.
-fn check(reader: &Reader, calls: &BTreeMap<Vec<u8>, u64>, heard: u64, key: &[u8]) {
-    let acknowledged = calls.get(key).copied().unwrap_or(0);
-    let found = reader.get(key).unwrap();
-    let is_later_removal = || {
-        let mut later = heard + 1..=heard + AHEAD;
-        later.any(|number| call(number) == (key.to_vec(), true))
-    };
-    match found {
-        Some(found) => {
-            let number = number_of(&found);
-            let is_now = number == acknowledged || (heard + 1..=heard + AHEAD).contains(&number);
-            assert!(is_now, "{number} instead of {acknowledged}");
-            assert_eq!(call(number), (key.to_vec(), false));
-        }
-        None => assert!(
-            acknowledged == 0 || call(acknowledged).1 || is_later_removal(),
-            "{} is gone, put by {acknowledged}",
-            key.escape_ascii()
-        ),
-    }
-}
-
 /// A store gave the number of its last file again when that was gone and the store was opened anew. The last snapshot knew
 /// the number still, and how far its file had been filled: what was put into the new file was not looked at by the next
 /// opening, and was lost. A reader that had read the old file took the new one for that.
@@ -781,4 +627,11 @@ fn the_number_of_a_file_that_is_gone_is_not_given_again() {
     assert!(reader.contains(b"key").unwrap());
     assert!(open().contains(b"key"));
     assert!(open_at(folder.path(), &clock).contains(b"key").unwrap());
+}
+
+/// The number of a value.
+fn number_of(value: &[u8]) -> u64 {
+    let digits = value.iter().skip("value ".len());
+    let digits = digits.take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }

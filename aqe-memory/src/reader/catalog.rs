@@ -62,10 +62,12 @@ struct Known {
 }
 
 /// How much of the folder is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Extent {
     /// What the writer has told, if it tells anything.
     Told,
+    /// That, and whether files are gone of which it has not told yet.
+    Removed,
     Everything,
 }
 
@@ -258,7 +260,7 @@ impl Catalog {
                 }
                 Err(Miss::Failed(error)) => return Err(error),
                 // What was in it may be in files that were looked at before.
-                Err(Miss::Vanished) => extent = Extent::Everything,
+                Err(Miss::Vanished) => extent = extent.max(Extent::Removed),
             }
         }
         Err(too_quick(&self.files.folder))
@@ -279,7 +281,8 @@ impl Catalog {
         }
         match since {
             Some(told)
-                if told.removals == self.seen.removals
+                if extent == Extent::Told
+                    && told.removals == self.seen.removals
                     && told.next_file.wrapping_sub(self.seen.next_file) < MOST_NEW =>
             {
                 self.add_files(self.seen.next_file..told.next_file)?;

@@ -273,7 +273,7 @@ impl Core {
                 Err(Miss::Vanished) => {}
             }
             drop(catalog);
-            self.catalog.write().refresh(Extent::Everything)?;
+            self.catalog.write().refresh(Extent::Removed)?;
         }
         Err(catalog::too_quick(&self.folder))
     }
