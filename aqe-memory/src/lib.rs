@@ -53,6 +53,7 @@
 //! | module | what it gives | feature |
 //! | --- | --- | --- |
 //! | [`backend`] | the store as a trait, for those who keep entries elsewhere | always there |
+//! | [`reader`] | reading a folder while another process writes to it | always there |
 //! | `conformance` | checks that any implementation of it can be run through | `conformance` |
 //! | `crypt` | keys: from the environment, a file, a provider of one's own | `encryption`; builds a C library |
 //! | `typed` | values of a type instead of bytes, by serde | `typed`, on by default |
@@ -61,7 +62,7 @@
 //!
 //! # Limits
 //!
-//! One process at a time has a folder open. A folder's index is in memory: about twelve bytes for each entry. Listing keys looks
+//! One process at a time writes to a folder; others read it with a [`Reader`]. A folder's index is in memory: about twelve bytes for each entry. Listing keys looks
 //! at every key. Reads of entries that are on disk only block their thread for as long as the disk takes. Memory is mapped and counted in
 //! pages of 4 KiB.
 
@@ -85,6 +86,7 @@ mod load;
 mod names;
 mod namespace;
 mod overwriting;
+pub mod reader;
 mod reading;
 mod removal;
 mod seal;
@@ -135,6 +137,7 @@ pub use self::error::RotateError;
 pub use self::error::{CompareError, NamespaceError, PutError, PutManyError};
 pub use self::load::LoadError;
 pub use self::namespace::Namespace;
+pub use self::reader::{Reader, ReaderNamespace};
 pub use self::removal::Removal;
 pub use self::stats::{Cause, StoreStats};
 pub use self::store::{Store, Version};

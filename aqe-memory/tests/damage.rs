@@ -148,8 +148,8 @@ fn offsets(image: &Image, file: &Path, len: usize) -> impl Iterator<Item = usize
         .filter(|file| is_segment(file))
         .collect();
     let (edge, step) = match is_segment(file) && segments.last().is_some_and(|last| last != file) {
-        true => (0, 613),
-        false => (140, 197),
+        true => (0, 1511),
+        false => (136, 401),
     };
     (0..len).filter(move |at| *at < edge || at + edge >= len || at % step == 0)
 }
