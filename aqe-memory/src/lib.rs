@@ -80,6 +80,8 @@ mod dictionaries;
 mod disk;
 mod entries;
 mod error;
+#[cfg(test)]
+mod fault_tests;
 mod folder;
 mod index;
 mod load;

@@ -12,6 +12,7 @@ pub(crate) mod recovery;
 pub(crate) mod snapshot;
 pub(crate) mod superblock;
 pub(crate) mod sync;
+pub(crate) mod system;
 pub(crate) mod tip;
 
 use std::collections::HashMap;
@@ -175,9 +176,7 @@ pub(crate) fn create_folder(folder: &Path) -> Result<(), DiskError> {
     // What is in it is nobody else's business.
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(folder)
-        .map_err(DiskError::of("create", folder))
+    system::call(|| builder.create(folder)).map_err(DiskError::of("create", folder))
 }
 
 /// Any bytes as each of the files of a folder, for fuzzing; the first byte says which.

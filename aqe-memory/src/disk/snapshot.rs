@@ -6,12 +6,13 @@
 //!
 //! **Invariant:** what a snapshot names is on the disk before the snapshot has its name.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use super::error::DiskError;
 use super::superblock::take;
+use super::system;
 use crate::clock::Millis;
 use crate::index::Slot;
 use crate::seal::KEY_REF;
@@ -54,7 +55,7 @@ const MOST_BYTES: u64 = 8 << 30;
 impl Snapshot {
     /// Reads the one of a folder. `None` if there is none that can be used.
     pub(crate) fn load(folder: &Path) -> Option<Self> {
-        let file = File::open(folder.join(NAME)).ok()?;
+        let file = system::call(|| File::open(folder.join(NAME))).ok()?;
         let len = file.metadata().ok()?.len();
         if len > MOST_BYTES {
             return None;
@@ -68,11 +69,7 @@ impl Snapshot {
     /// Writes it beside the one that is there. It takes that one's place in [`publish`].
     pub(crate) fn write(&self, folder: &Path) -> Result<(), DiskError> {
         let path = folder.join("index.new");
-        let written = File::create(&path).and_then(|mut file| {
-            file.write_all(&self.encode())?;
-            file.sync_all()
-        });
-        written.map_err(DiskError::of("write", &path))
+        system::write_file(&path, &self.encode()).map_err(DiskError::of("write", &path))
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -162,7 +159,7 @@ impl Snapshot {
 /// Gives the snapshot that was written last the name under which it is found.
 pub(crate) fn publish(folder: &Path) -> Result<(), DiskError> {
     let path = folder.join(NAME);
-    fs::rename(folder.join("index.new"), &path).map_err(DiskError::of("replace", &path))
+    system::rename(&folder.join("index.new"), &path).map_err(DiskError::of("replace", &path))
 }
 
 fn word(bytes: &mut &[u8]) -> Option<u32> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use super::error::DiskError;
+use super::system;
 
 /// Up to which version everything is on the disk.
 #[derive(Debug, Default)]
@@ -73,8 +74,7 @@ impl Syncs {
 
 fn sync(dirty: &Dirty, folder: &std::path::Path) -> Result<(), DiskError> {
     for file in &dirty.files {
-        file.sync_data()
-            .map_err(DiskError::of("sync a file of", folder))?;
+        system::call(|| file.sync_data()).map_err(DiskError::of("sync a file of", folder))?;
     }
     if dirty.names {
         super::superblock::sync_folder(folder).map_err(DiskError::of("sync", folder))?;
