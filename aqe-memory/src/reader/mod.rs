@@ -42,6 +42,7 @@
 mod catalog;
 mod entries;
 mod namespace;
+mod news;
 #[cfg(feature = "typed")]
 mod typed;
 
