@@ -333,8 +333,14 @@ fn recover(
         // The latest that a deadline can be, and not the latest that there is: a record may stay beyond its own deadline, for
         // the sake of older ones of its key.
         let (end, resident) = (times.1, &shared.resident);
+        // Of what a snapshot knows, the versions are not known.
+        let versions = candidates[begin..].iter().map(|found| found.version);
+        let lowest = if from > 0 { Some(0) } else { versions.min() };
         let adopted = tiers.adopt(shared, |number| {
-            Segment::cold(number, used, times, end, dead, (on_disk, opener), resident)
+            let on_disk = (on_disk, opener);
+            let segment = Segment::cold(number, used, times, end, dead, on_disk, resident);
+            segment.note_version(lowest.unwrap_or(0));
+            segment
         });
         let Some(segment) = adopted else { break };
         if let Some((at, known)) = known {

@@ -66,6 +66,8 @@ pub(crate) struct Segment {
     is_spared: AtomicBool,
     /// The latest deadline of its records.
     last_deadline: AtomicU64,
+    /// No record in its file has a lower version.
+    lowest_version: AtomicU64,
     /// Whether its records are on their way out of it.
     is_leaving: AtomicBool,
     /// Bytes of the mapping that were resident when the segment was made, of whole pages.
@@ -177,6 +179,7 @@ impl Segment {
             dead: AtomicU32::new(0),
             is_spared: AtomicBool::new(false),
             last_deadline: AtomicU64::new(0),
+            lowest_version: AtomicU64::new(u64::MAX),
             is_leaving: AtomicBool::new(false),
             warm,
             holds: Holds::new(),
@@ -223,6 +226,7 @@ impl Segment {
             dead: AtomicU32::new(dead),
             is_spared: AtomicBool::new(false),
             last_deadline: AtomicU64::new(last_deadline),
+            lowest_version: AtomicU64::new(u64::MAX),
             is_leaving: AtomicBool::new(false),
             warm: 0,
             holds: Holds::new(),
@@ -232,7 +236,7 @@ impl Segment {
 
     /// The same segment without its memory.
     pub(crate) fn cooled(&self) -> Option<Box<Self>> {
-        Some(Self::cold(
+        let cold = Self::cold(
             self.number,
             self.used(),
             (self.epoch, self.end),
@@ -240,7 +244,9 @@ impl Segment {
             self.dead(),
             (self.on_disk?, self.opener.clone()),
             &self.resident,
-        ))
+        );
+        cold.note_version(self.lowest_version());
+        Some(cold)
     }
 
     /// Takes `size` bytes, if there is room. The caller holds the lock of the tiers, writes a record to the place and
@@ -326,6 +332,16 @@ impl Segment {
 
     pub(crate) fn is_spared(&self) -> bool {
         self.is_spared.load(Ordering::Relaxed)
+    }
+
+    /// Says that a record of this version is in its file, or may be. Under the lock of the tiers.
+    pub(crate) fn note_version(&self, version: u64) {
+        self.lowest_version.fetch_min(version, Ordering::Relaxed);
+    }
+
+    /// No record in its file has a lower version.
+    pub(crate) fn lowest_version(&self) -> u64 {
+        self.lowest_version.load(Ordering::Relaxed)
     }
 
     pub(crate) fn last_deadline(&self) -> Millis {

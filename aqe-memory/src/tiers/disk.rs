@@ -23,8 +23,8 @@ pub(super) struct Compaction {
     records: Vec<(u32, u32)>,
     seed: u32,
     end: Millis,
-    /// Whether an older file is left, which may hold what a record here says is gone.
-    is_oldest: bool,
+    /// No record in another file has a lower version: what is gone and has a lower one itself need not be told any more.
+    lowest_elsewhere: u64,
 }
 
 /// How far a compaction has come.
@@ -61,6 +61,7 @@ impl Tiers {
         self.make_room_packed(shared, size, now);
         let reserved = self.reserve(shared, Tier::Packed, size, stays.max(deadline), now)?;
         let segment = reserved.segment;
+        segment.note_version(version);
         let seed = segment.on_disk.map_or(0, |on_disk| on_disk.seed);
         let seal = segment.sealer.as_ref();
         let seal = seal.map(|sealer| (sealer, reserved.place.offset));
@@ -235,9 +236,10 @@ impl Tiers {
             return None;
         }
         records.reverse();
-        let files = self.cold.numbers().chain(self.packed.numbers());
-        let files = files.filter_map(|number| Some(segment(number).on_disk?.file));
-        let is_oldest = files.min() == Some(on_disk.file);
+        // The order of files says nothing of that: one is filled for as long as its bucket lasts, while others are begun.
+        let others = self.cold.numbers().chain(self.packed.numbers());
+        let others = others.filter(|other| *other != number);
+        let lowest = others.map(|number| segment(number).lowest_version()).min();
         let victim = self.cold.take(|other| other == number).pop()?;
         Some(Compaction {
             victim,
@@ -245,7 +247,7 @@ impl Tiers {
             records,
             seed: on_disk.seed,
             end: segment(number).end,
-            is_oldest,
+            lowest_elsewhere: lowest.unwrap_or(u64::MAX),
         })
     }
 
@@ -278,7 +280,7 @@ impl Tiers {
         // What is over says, like what is gone, that older records of its key do not count.
         let is_gone = record.form == Form::Gone || deadline <= now;
         let stays = match is_gone {
-            true => !compaction.is_oldest,
+            true => record.version > compaction.lowest_elsewhere,
             false => shared.is_live(hash, from),
         };
         if !stays {
