@@ -29,7 +29,7 @@ use crate::segment::{Lifetime, Segment};
 use crate::shared::{Shared, View, kept_of, with_scratch};
 use crate::stats::Cause;
 use crate::store::{Core, Store, Version};
-use crate::tiers::{NoPlace, Step};
+use crate::tiers::{Goal, NoPlace};
 use crate::upkeep::Upkeep;
 use crate::writing::Expected;
 
@@ -58,6 +58,20 @@ impl Folder {
         names
             .map(|(name, number)| (name.clone(), *number))
             .collect()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What could not be used when the folder was opened.
+    pub(crate) fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// Why nothing is known to be on the disk any more, if that is so.
+    pub(crate) fn sync_failure(&self) -> Option<DiskError> {
+        self.syncs.failure()
     }
 
     pub(crate) fn files(&self) -> Arc<Files> {
@@ -480,7 +494,7 @@ impl Core {
             let mut put = || self.log_entry(hash, name, record, (deadline, now), expected);
             match put() {
                 Err(CompareError::Put(PutError::DiskFull)) => {
-                    self.compact(&self.upkeep.lock(), now);
+                    self.compact(&self.upkeep.lock(), Goal::MostlyDead, now);
                     put()
                 }
                 put => put,
@@ -627,7 +641,7 @@ impl Core {
         })
     }
 
-    fn flush(&self) -> Result<(), DiskError> {
+    pub(crate) fn flush(&self) -> Result<(), DiskError> {
         self.wait_synced(self.versions.load(Ordering::Relaxed))
     }
 
@@ -673,22 +687,6 @@ impl Core {
         snapshot.write(&folder.path)?;
         self.flush()?;
         snapshot::publish(&folder.path)
-    }
-
-    /// Moves entries out of segments that are mostly dead, and removes their files. The caller holds the upkeep.
-    pub(crate) fn compact(&self, _upkeep: &Upkeep, now: Millis) {
-        while let Some(step) = {
-            let mut tiers = self.tiers.lock();
-            tiers.compact(&self.shared, now)
-        } {
-            let Step::Done(doomed) = step else { continue };
-            // The copies must be on the disk before what they were copied from is not.
-            if self.flush().is_err() {
-                return;
-            }
-            let cleared = self.shared.remove_segment(doomed.0.number);
-            self.tiers.lock().reuse(&cleared);
-        }
     }
 }
 

@@ -55,6 +55,7 @@
 //! | [`backend`] | the store as a trait, for those who keep entries elsewhere | always there |
 //! | `conformance` | checks that any implementation of it can be run through | `conformance` |
 //! | `crypt` | keys: from the environment, a file, a provider of one's own | `encryption`; builds a C library |
+//! | | analyses, diagnoses and reports can be serialized | `serde` |
 //! | `typed` | values of a type instead of bytes, by serde | `typed`, on by default |
 //!
 //! The feature `zstd` adds Zstandard beside LZ4; it builds a C library.
@@ -81,10 +82,12 @@ mod entries;
 mod error;
 mod folder;
 mod index;
+mod insight;
 mod load;
 mod names;
 mod namespace;
 mod reading;
+mod reclaim;
 mod removal;
 mod seal;
 mod segment;
@@ -132,8 +135,16 @@ pub use self::entries::Entries;
 #[cfg(feature = "encryption")]
 pub use self::error::RotateError;
 pub use self::error::{CompareError, NamespaceError, PutError, PutManyError};
+pub use self::insight::analysis::{
+    Amount, Analysis, DictionaryAnalysis, EntryTier, HistogramBar, LargeEntry, NamespaceAnalysis,
+    TierAnalysis,
+};
+pub use self::insight::diagnosis::{AllocationSite, Diagnosis, Finding, Problem, Severity};
+pub use self::insight::process::ProcessMemory;
+pub use self::insight::trends::{Rates, TrendSample, Trends};
 pub use self::load::LoadError;
 pub use self::namespace::Namespace;
+pub use self::reclaim::{Cleanup, CleanupReport, Footprint, Optimize, OptimizeReport};
 pub use self::removal::Removal;
 pub use self::stats::{Cause, StoreStats};
 pub use self::store::{Store, Version};

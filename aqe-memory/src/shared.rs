@@ -155,6 +155,12 @@ impl Shared {
         (read >= len && packed::whole(record, on_disk.seed) == Some(len)).then_some(())
     }
 
+    /// Where a slot's entry is kept. The caller holds the lock of its shard.
+    pub(crate) fn kind_of(&self, slot: Slot) -> Kind {
+        // SAFETY: the slot was found under the shard's lock, which is held.
+        unsafe { self.directory.get(slot.place().segment) }.kind
+    }
+
     /// The slot of the key, if its entry is at this place.
     pub(crate) fn slot_at(&self, namespace: u16, key: &[u8], place: Place) -> Option<Slot> {
         let hash = self.index.hash(namespace, key);

@@ -97,6 +97,7 @@ impl Counts {
 
 /// What a store holds, and what it has done since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StoreStats {
     /// Entries, those included that are over and not cleared away yet.

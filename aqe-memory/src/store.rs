@@ -7,13 +7,14 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 
 use crate::builder::StoreBuilder;
-use crate::clock::{Clock, ManualClock};
+use crate::clock::{Clock, ManualClock, to_millis};
 use crate::config::{ConfigError, MemoryConfig};
 use crate::dictionaries::Dictionaries;
 use crate::disk::superblock::{MOST_NAME, random};
 use crate::error::NamespaceError;
 use crate::folder::Folder;
 use crate::index::Index;
+use crate::insight::History;
 use crate::load::Loads;
 use crate::names::Names;
 use crate::namespace::Namespace;
@@ -75,6 +76,8 @@ pub(crate) struct Core {
     pub(crate) alarm: Arc<Alarm>,
     /// Held by whoever removes segments of files, or wants none to be removed. Before the lock of the tiers.
     pub(crate) upkeep: Mutex<Upkeep>,
+    /// How it came to be what it is.
+    pub(crate) history: Mutex<History>,
     /// Ends with the store, after it has told what is gone.
     _listener: Option<Listener>,
 }
@@ -195,10 +198,12 @@ impl Store {
             folder,
             alarm: Arc::default(),
             upkeep: Mutex::new(Upkeep),
+            history: Mutex::new(History::new(to_millis(config.cleanup_interval))),
             _listener: listener,
             config,
         };
         prepare(&mut core)?;
+        core.sample();
         let core = Arc::new(core);
         Ok(Self {
             default: Namespace {

@@ -71,6 +71,13 @@ impl Syncs {
     }
 }
 
+impl Syncs {
+    /// Why a sync failed, if one did.
+    pub(crate) fn failure(&self) -> Option<DiskError> {
+        self.state.lock().failed.clone()
+    }
+}
+
 fn sync(dirty: &Dirty, folder: &std::path::Path) -> Result<(), DiskError> {
     for file in &dirty.files {
         file.sync_data()

@@ -63,6 +63,8 @@ pub(crate) struct Segment {
     dead: AtomicU32,
     /// Whether it is damaged and kept as it is.
     is_spared: AtomicBool,
+    /// How many dictionaries there were, and one more, when it was found to be as small as it gets. Zero before.
+    judged: AtomicU32,
     /// The latest deadline of its records.
     last_deadline: AtomicU64,
     holds: Holds,
@@ -122,6 +124,7 @@ impl Segment {
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(0),
             is_spared: AtomicBool::new(false),
+            judged: AtomicU32::new(0),
             last_deadline: AtomicU64::new(0),
             holds: Holds::new(),
             resident: Arc::clone(resident),
@@ -154,6 +157,7 @@ impl Segment {
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(dead),
             is_spared: AtomicBool::new(false),
+            judged: AtomicU32::new(0),
             last_deadline: AtomicU64::new(last_deadline),
             holds: Holds::new(),
             resident: Arc::clone(resident),
@@ -162,7 +166,7 @@ impl Segment {
 
     /// The same segment without its memory.
     pub(crate) fn cooled(&self) -> Option<Box<Self>> {
-        Some(Self::cold(
+        let cooled = Self::cold(
             self.number,
             self.used(),
             (self.epoch, self.end),
@@ -170,7 +174,9 @@ impl Segment {
             self.dead(),
             (self.on_disk?, self.opener.clone()),
             &self.resident,
-        ))
+        );
+        cooled.judge(self.judged());
+        Some(cooled)
     }
 
     /// Takes `size` bytes, if there is room. The caller holds the lock of the tiers, writes a record to the place and
@@ -232,6 +238,15 @@ impl Segment {
 
     pub(crate) fn is_spared(&self) -> bool {
         self.is_spared.load(Ordering::Relaxed)
+    }
+
+    /// Says that it is as small as it gets with the dictionaries that there are: one less than this.
+    pub(crate) fn judge(&self, dictionaries: u32) {
+        self.judged.store(dictionaries, Ordering::Relaxed);
+    }
+
+    pub(crate) fn judged(&self) -> u32 {
+        self.judged.load(Ordering::Relaxed)
     }
 
     pub(crate) fn last_deadline(&self) -> Millis {

@@ -11,14 +11,14 @@
 mod bucket;
 mod disk;
 mod queue;
+mod rewrite;
 
 use std::path::Path;
 
 use self::bucket::Bucket;
-use self::disk::Compaction;
-pub(crate) use self::disk::Step;
 use self::queue::Queue;
 pub(crate) use self::queue::Victim;
+pub(crate) use self::rewrite::{Goal, Mark, Recompressor, Rewrite};
 use crate::clock::Millis;
 use crate::config::Sizes;
 use crate::disk::{Disk, DiskError, OnDisk};
@@ -55,8 +55,6 @@ pub(crate) struct Tiers {
     born: u64,
     /// Segments of which only the file is there.
     cold: Queue,
-    /// The segment whose entries are being moved because most of it is dead.
-    compaction: Option<Compaction>,
     pub(crate) disk: Option<Disk>,
     /// How many segments without a file were sealed: the number of the last one.
     sealed: u64,
@@ -64,6 +62,14 @@ pub(crate) struct Tiers {
     record: Vec<u8>,
     /// Whether enough values were seen for a dictionary.
     pub(crate) wants_training: bool,
+}
+
+/// Which entries of a segment that gives way stay uncompressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeping {
+    /// Those that were read, as the policy says.
+    AsRead,
+    None,
 }
 
 /// A place for a record, which has to be written and published.
@@ -92,7 +98,6 @@ impl Tiers {
             policy: Policy::new(sizes.cache),
             born: 0,
             cold: Queue::default(),
-            compaction: None,
             sealed: 0,
             recent: Queue::default(),
             main: Queue::default(),
@@ -239,7 +244,9 @@ impl Tiers {
             true => u32::try_from(size).map_err(|_| NoPlace::OutOfMemory)?,
             false => self.sizes.segment,
         };
-        let segment = self.open_segment(shared, tier, capacity, (now, bucket.end()))?;
+        // Long lives are counted in whole seconds from here. From whole seconds on, an entry that is moved ends when it did before.
+        let epoch = now - now % 1000;
+        let segment = self.open_segment(shared, tier, capacity, (epoch, bucket.end()))?;
         match is_alone {
             true => self.queue(tier).add_closed(segment.number),
             false => self.queue(tier).add(segment.number, bucket),
@@ -371,9 +378,22 @@ impl Tiers {
     }
 
     fn retire(&mut self, shared: &Shared, tier: Tier, bytes: u64, now: Millis) -> bool {
-        let Some(mut victim) = self.next_victim(shared, tier) else {
+        let Some(victim) = self.next_victim_if(shared, tier, |_| true) else {
             return false;
         };
+        self.look_through(shared, (tier, victim), bytes, Keeping::AsRead, now);
+        true
+    }
+
+    /// Looks through some bytes of a segment, and gives its memory back when that was all of it.
+    fn look_through(
+        &mut self,
+        shared: &Shared,
+        (tier, mut victim): (Tier, Victim),
+        bytes: u64,
+        keeping: Keeping,
+        now: Millis,
+    ) {
         // SAFETY: the victim is out of its queue's order, so it is ours to remove, and we do so below at the earliest.
         let segment = unsafe { shared.directory.get(victim.number) };
         let until = (u64::from(victim.offset) + bytes).min(u64::from(segment.used())) as u32;
@@ -381,30 +401,39 @@ impl Tiers {
             victim.offset += match tier {
                 Tier::Packed => self.retire_packed_record(shared, segment, victim.offset, now),
                 Tier::Recent | Tier::Main => {
-                    self.retire_raw_record(shared, tier, segment, victim.offset, now)
+                    let from = (tier, keeping);
+                    self.retire_raw_record(shared, from, segment, victim.offset, now)
                 }
             };
         }
         if victim.offset < segment.used() {
             self.queue(tier).victim = Some(victim);
-            return true;
+            return;
         }
         self.queue(tier).bytes -= segment.resident();
         // SAFETY: every record was looked through: it has no slot, and is orphaned if it is a raw one.
         unsafe { shared.directory.remove(victim.number) };
         self.numbers.give_back(victim.number);
-        true
     }
 
-    fn next_victim(&mut self, shared: &Shared, tier: Tier) -> Option<Victim> {
+    /// The segment that is being looked through, or the oldest one, if `may_go` says yes to it.
+    fn next_victim_if(
+        &mut self,
+        shared: &Shared,
+        tier: Tier,
+        may_go: impl Fn(&Segment) -> bool,
+    ) -> Option<Victim> {
+        // SAFETY: a segment that is in a queue is not removed.
+        let segment = |number| unsafe { shared.directory.get(number) };
         let queue = self.queue(tier);
-        if let Some(victim) = queue.victim.take() {
-            return Some(victim);
+        if queue.victim.is_some() {
+            return queue
+                .victim
+                .take_if(|victim| may_go(segment(victim.number)));
         }
         // A record that is being published keeps its segment for the moment.
-        // SAFETY: a segment that is in a queue is not removed.
-        let settled = |number| unsafe { shared.directory.get(number) }.is_settled();
-        let number = queue.oldest(settled)?;
+        let number =
+            queue.oldest(|number| segment(number).is_settled() && may_go(segment(number)))?;
         Some(Victim { number, offset: 0 })
     }
 
@@ -412,7 +441,7 @@ impl Tiers {
     fn retire_raw_record(
         &mut self,
         shared: &Shared,
-        from: Tier,
+        from: (Tier, Keeping),
         segment: &Segment,
         offset: u32,
         now: Millis,
@@ -433,7 +462,7 @@ impl Tiers {
     fn move_raw(
         &mut self,
         shared: &Shared,
-        from: Tier,
+        (from, keeping): (Tier, Keeping),
         segment: &Segment,
         record: Record<'_>,
         place: Place,
@@ -448,8 +477,8 @@ impl Tiers {
             false => Cause::Evicted,
         };
         let (namespace, key) = (record.namespace(), record.key());
-        let kept = match cause {
-            Cause::Expired => None,
+        let kept = match (cause, keeping) {
+            (Cause::Expired, _) | (_, Keeping::None) => None,
             _ => self.keep(shared, (from, segment, record), slot, now),
         };
         if cause == Cause::Evicted && kept.is_none() && shared.fall_back(namespace, key, place) {
