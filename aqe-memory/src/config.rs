@@ -30,6 +30,10 @@ pub struct MemoryConfig {
     /// Whether values are made smaller still in the background, when nothing was put for some seconds. That takes a tenth of a
     /// processor at most. On by default.
     pub recompress: bool,
+    /// The share of the machine's memory, or of the limit of a control group that the process is in, in percent, beyond which the
+    /// store makes way for others: it gives up uncompressed entries first, down to an eighth of `max_size` in all, and
+    /// grows again when there is room. 90 by default; `None` is never.
+    pub pressure_threshold: Option<u8>,
     /// Whose keys seal what is compressed and what is on disk. `None` by default: nothing is sealed.
     #[cfg(feature = "encryption")]
     pub keys: Option<Keys>,
@@ -46,6 +50,7 @@ impl Default for MemoryConfig {
             cleanup_interval: Duration::from_secs(3600),
             gc_threshold: 80,
             recompress: true,
+            pressure_threshold: Some(90),
             #[cfg(feature = "encryption")]
             keys: None,
         }
@@ -112,6 +117,13 @@ impl MemoryConfig {
         self
     }
 
+    /// Sets [`pressure_threshold`](Self::pressure_threshold).
+    #[must_use]
+    pub fn pressure_threshold(mut self, percent: impl Into<Option<u8>>) -> Self {
+        self.pressure_threshold = percent.into();
+        self
+    }
+
     /// Seals what is compressed and what is on disk with keys of a provider: a
     /// [`MasterKeys`](crate::crypt::MasterKeys), or one of the program's own.
     #[cfg(feature = "encryption")]
@@ -140,6 +152,11 @@ impl MemoryConfig {
             return Err(ConfigError::GcThreshold {
                 percent: self.gc_threshold,
             });
+        }
+        if let Some(percent) = self.pressure_threshold
+            && !(1..=100).contains(&percent)
+        {
+            return Err(ConfigError::PressureThreshold { percent });
         }
         if self.cleanup_interval.is_zero() {
             return Err(ConfigError::CleanupInterval);
@@ -244,6 +261,12 @@ pub enum ConfigError {
     /// `gc_threshold` is no percentage.
     #[error("`gc_threshold` is {percent} percent; make it 1 to 100")]
     GcThreshold {
+        /// What was set.
+        percent: u8,
+    },
+    /// `pressure_threshold` is no percentage.
+    #[error("`pressure_threshold` is {percent} percent; make it 1 to 100")]
+    PressureThreshold {
         /// What was set.
         percent: u8,
     },

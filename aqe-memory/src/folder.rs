@@ -22,7 +22,7 @@ use crate::error::RotateError;
 use crate::error::{CompareError, PutError};
 use crate::index::{Index, KeyHash, Place, Slot};
 use crate::namespace::Namespace;
-use crate::removal::Listen;
+use crate::removal::Hooks;
 use crate::seal::{Vault, What};
 use crate::segment::packed::{Form, Packed};
 use crate::segment::{Lifetime, Segment};
@@ -118,7 +118,7 @@ impl Store {
     /// An [`OpenError`]. Nothing in the folder was changed then, unless the system refused something halfway through
     /// beginning a store.
     pub fn open(folder: impl AsRef<Path>, config: MemoryConfig) -> Result<Self, OpenError> {
-        Self::open_at(folder.as_ref(), config, Clock::system(), None)
+        Self::open_at(folder.as_ref(), config, Clock::system(), Hooks::default())
     }
 
     /// Like [`open`](Self::open), with time as for [`with_clock`](Self::with_clock).
@@ -131,14 +131,14 @@ impl Store {
         config: MemoryConfig,
         clock: &ManualClock,
     ) -> Result<Self, OpenError> {
-        Self::open_at(folder.as_ref(), config, clock.clock(), None)
+        Self::open_at(folder.as_ref(), config, clock.clock(), Hooks::default())
     }
 
     pub(crate) fn open_at(
         path: &Path,
         config: MemoryConfig,
         clock: Clock,
-        listen: Option<Box<Listen>>,
+        hooks: Hooks,
     ) -> Result<Self, OpenError> {
         config.sizes()?;
         disk::create_folder(path)?;
@@ -159,7 +159,7 @@ impl Store {
             damage: Vec::new(),
             _lock: lock,
         };
-        Self::build(config, clock, listen, Some(folder), vault, |core| {
+        Self::build(config, clock, hooks, Some(folder), vault, |core| {
             recover(core, &superblock, files, most_bytes)
         })
     }

@@ -97,11 +97,14 @@ impl Drop for Sweeper {
 fn run(core: &Weak<Core>, alarm: &Alarm) {
     loop {
         let Some(store) = core.upgrade() else { return };
-        store.sweep();
+        let more = store.tend();
         let now = store.now();
         drop(store);
         // The store is not held while the thread sleeps.
-        let next = || core.upgrade().and_then(|store| store.next_expiry());
+        let next = || {
+            let expiry = core.upgrade().and_then(|store| store.next_expiry());
+            Some(expiry.unwrap_or(more).min(more))
+        };
         if !alarm.sleep(now, next) {
             return;
         }

@@ -90,6 +90,7 @@ impl Core {
         (stats.uncompressed_bytes, stats.compressed_bytes) = tiers.bytes();
         stats.disk_bytes = tiers.disk.as_ref().map_or(0, |disk| disk.bytes());
         stats.resident_bytes = tiers.held(&self.shared);
+        stats.ceiling_bytes = tiers.ceiling();
         drop(tiers);
         stats.index_bytes = self.shared.index.bytes();
         (stats.hits, stats.misses) = self.reads.sums();

@@ -3,12 +3,14 @@
 //! All of it is done in bounded slices: whoever puts something waits for one slice at most, and whoever reads does not
 //! wait at all.
 
+mod background;
 mod cleanup;
 mod expired;
 mod optimize;
 mod retrain;
 mod rewriting;
 
+pub(crate) use self::background::Background;
 pub use self::cleanup::{Cleanup, CleanupReport};
 pub use self::optimize::{Optimize, OptimizeReport};
 use crate::stats::StoreStats;

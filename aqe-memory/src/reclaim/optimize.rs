@@ -120,7 +120,7 @@ impl Core {
             tiers.mark(&self.shared)
         };
         let goal = match report.optimize {
-            Optimize::Normal => Goal::Unjudged(mark),
+            Optimize::Normal => Goal::Unjudged(mark, u32::MAX),
             Optimize::Aggressive => Goal::All(mark),
         };
         loop {

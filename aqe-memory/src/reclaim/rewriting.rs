@@ -59,9 +59,9 @@ impl Core {
         };
         let worth = rewrite.load(&self.shared)
             && recompressor.as_deref_mut().is_none_or(|recompressor| {
-                !matches!(goal, Goal::Unjudged(_)) || rewrite.is_worth(&self.shared, recompressor)
+                !matches!(goal, Goal::Unjudged(..)) || rewrite.is_worth(&self.shared, recompressor)
             });
-        if let Goal::Unjudged(mark) = goal {
+        if let Goal::Unjudged(mark, _) = goal {
             rewrite.judge(&self.shared, mark);
         }
         let moved = match worth {

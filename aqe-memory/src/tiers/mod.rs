@@ -12,6 +12,7 @@ mod bucket;
 mod disk;
 mod queue;
 mod rewrite;
+mod room;
 
 use std::path::Path;
 
@@ -46,6 +47,8 @@ pub(crate) enum Tier {
 #[derive(Debug)]
 pub(crate) struct Tiers {
     sizes: Sizes,
+    /// The most bytes that the store takes for now: less than it may while memory is short for others.
+    ceiling: u64,
     recent: Queue,
     main: Queue,
     packed: Queue,
@@ -69,6 +72,9 @@ pub(crate) struct Tiers {
 enum Keeping {
     /// Those that were read, as the policy says.
     AsRead,
+    /// All, in the queue that they are in: they are only brought together.
+    All,
+    /// None: memory is needed for something else.
     None,
 }
 
@@ -94,6 +100,7 @@ impl Tiers {
     pub(crate) fn new(sizes: Sizes, disk: Option<Disk>) -> Self {
         Self {
             sizes,
+            ceiling: sizes.total,
             disk,
             policy: Policy::new(sizes.cache),
             born: 0,
@@ -186,14 +193,21 @@ impl Tiers {
         // What belongs to no queue: segments that values still read from, and those that are being cleared.
         let (raw, packed) = self.bytes();
         let elsewhere = self.held(shared).saturating_sub(raw + packed);
-        let left = self.sizes.total.saturating_sub(elsewhere);
+        let left = self.ceiling.saturating_sub(elsewhere);
         // What is written to disk is in memory first: there has to be some room for that.
         let kept = match self.disk {
             Some(_) => u64::from(self.sizes.segment) * 4,
             None => 0,
         };
-        let raw = left.saturating_sub(kept).min(self.sizes.cache);
+        let raw = left.saturating_sub(kept).min(self.cache());
         (raw, left - raw)
+    }
+
+    /// The most bytes of uncompressed entries. What the store is to do without for now, it does without there first.
+    fn cache(&self) -> u64 {
+        let without = self.sizes.total - self.ceiling;
+        let least = (u64::from(self.sizes.segment) * 4).min(self.sizes.cache);
+        self.sizes.cache.saturating_sub(without).max(least)
     }
 
     fn make_room(&mut self, shared: &Shared, size: u64, now: Millis) {
@@ -479,7 +493,8 @@ impl Tiers {
         let (namespace, key) = (record.namespace(), record.key());
         let kept = match (cause, keeping) {
             (Cause::Expired, _) | (_, Keeping::None) => None,
-            _ => self.keep(shared, (from, segment, record), slot, now),
+            (_, Keeping::All) => self.copy(shared, (from, segment, record), slot.frequency(), now),
+            (_, Keeping::AsRead) => self.keep(shared, (from, segment, record), slot, now),
         };
         if cause == Cause::Evicted && kept.is_none() && shared.fall_back(namespace, key, place) {
             return;
@@ -517,8 +532,20 @@ impl Tiers {
         else {
             return None;
         };
+        self.copy(shared, (tier_of(queue), segment, record), frequency, now)
+    }
+
+    /// Copies an uncompressed entry to the end of a queue.
+    fn copy<'a>(
+        &mut self,
+        shared: &'a Shared,
+        (tier, segment, record): (Tier, &Segment, Record<'_>),
+        frequency: u8,
+        now: Millis,
+    ) -> Option<(Reserved<'a>, u8)> {
+        let size = u64::from(record.size());
         let deadline = record.lifetime().deadline(segment.epoch);
-        let reserved = self.reserve(shared, tier_of(queue), size, deadline, now);
+        let reserved = self.reserve(shared, tier, size, deadline, now);
         let reserved = reserved.ok()?;
         let content = Content {
             namespace: record.namespace(),

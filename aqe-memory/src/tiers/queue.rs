@@ -69,6 +69,12 @@ impl Queue {
         self.order.insert(at.min(self.order.len()), number);
     }
 
+    /// Takes out a segment that nobody is looking through.
+    pub(super) fn take_waiting(&mut self, number: u32) {
+        self.order.retain(|other| *other != number);
+        self.close(number);
+    }
+
     /// All segments that nobody is looking through.
     pub(super) fn waiting(&self) -> impl Iterator<Item = u32> {
         self.order.iter().copied()

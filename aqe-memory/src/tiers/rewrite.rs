@@ -4,7 +4,7 @@
 //! a slice at a time. What takes long, reading, opening and compressing, is done without the lock of the tiers, which is
 //! held for moving a slice only.
 
-use super::{NoPlace, Tier, Tiers, Victim};
+use super::{NoPlace, Tiers, Victim};
 use crate::clock::Millis;
 use crate::codec::{Decoder, Encoder, Method};
 use crate::dictionaries::MOST_VALUE;
@@ -20,8 +20,9 @@ pub(crate) enum Goal {
     MostlyDead,
     /// Those of which anything is dead, of all that were there at some moment.
     AnyDead(Mark),
-    /// Those that were not judged since the newest dictionary was made, of all that were there at some moment.
-    Unjudged(Mark),
+    /// Those that were not judged since the newest dictionary was made, of all that were there at some moment and have no more
+    /// bytes than this.
+    Unjudged(Mark, u32),
     /// All that were there at some moment.
     All(Mark),
 }
@@ -29,7 +30,7 @@ pub(crate) enum Goal {
 /// A moment, by what was made before it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
-    born: u64,
+    pub(super) born: u64,
     file: u64,
     /// How many dictionaries were made.
     dictionaries: u32,
@@ -157,47 +158,6 @@ impl Tiers {
         }
         Ok(())
     }
-
-    /// Bytes of files' records, and of those that are dead. `None` without a folder.
-    pub(crate) fn on_disk(&self, shared: &Shared) -> Option<(u64, u64)> {
-        self.disk.as_ref()?;
-        let numbers = self.packed.numbers().chain(self.cold.numbers());
-        // SAFETY: a segment that is in a queue is not removed.
-        let segments = numbers.map(|number| unsafe { shared.directory.get(number) });
-        Some(segments.fold((0, 0), |(used, dead), segment| {
-            let records = u64::from(segment.used());
-            (
-                used + records,
-                dead + u64::from(segment.dead()).min(records),
-            )
-        }))
-    }
-
-    /// Bytes of segments that are in no queue: values still read from them, or they are being cleared.
-    pub(crate) fn held_elsewhere(&self, shared: &Shared) -> u64 {
-        let (raw, packed) = self.bytes();
-        shared.resident.bytes().saturating_sub(raw + packed)
-    }
-
-    /// Looks through the oldest uncompressed segment of those that were there at some moment: its entries are what their
-    /// compressed copies say, or are compressed, or dropped where there is no room. Says whether there was such a segment.
-    pub(crate) fn demote(&mut self, shared: &Shared, mark: Mark, now: Millis) -> bool {
-        // Bounded by what is looked through at a time, as when there is need of the memory.
-        [Tier::Recent, Tier::Main].into_iter().any(|tier| {
-            let is_old = |segment: &Segment| segment.born <= mark.born;
-            let Some(victim) = self.next_victim_if(shared, tier, is_old) else {
-                return false;
-            };
-            self.look_through(
-                shared,
-                (tier, victim),
-                SLICE as u64,
-                super::Keeping::None,
-                now,
-            );
-            true
-        })
-    }
 }
 
 fn is_due(shared: &Shared, segment: &Segment, goal: Goal) -> bool {
@@ -212,7 +172,10 @@ fn is_due(shared: &Shared, segment: &Segment, goal: Goal) -> bool {
             is_outdated || u64::from(segment.dead()) * 2 > u64::from(segment.used())
         }
         Goal::AnyDead(mark) => mark.has(segment) && segment.dead() > 0,
-        Goal::Unjudged(mark) => mark.has(segment) && segment.judged() <= mark.dictionaries,
+        Goal::Unjudged(mark, most) => {
+            let is_judged = segment.judged() > mark.dictionaries;
+            mark.has(segment) && segment.used() <= most && !is_judged
+        }
         Goal::All(mark) => mark.has(segment),
     }
 }
