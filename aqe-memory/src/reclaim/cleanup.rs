@@ -21,7 +21,7 @@ pub enum Cleanup {
     /// that, and dropped otherwise. In a folder nothing is dropped.
     CacheOnly,
     /// All of that; every entry that is over, also where its neighbours are not; and every segment that has anything dead in it is
-    /// written anew, and what the index does not need is given back.
+    /// written anew, and what the index does not need is given back. The policy forgets what it knew of entries that were evicted.
     Aggressive,
 }
 
@@ -122,6 +122,7 @@ impl Core {
         let mark = {
             let mut tiers = self.tiers.lock();
             tiers.close_packed();
+            tiers.forget_ghosts();
             tiers.mark(&self.shared)
         };
         let rewritten = self.compact(&upkeep, Goal::AnyDead(mark), now);

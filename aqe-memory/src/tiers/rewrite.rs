@@ -105,7 +105,7 @@ impl Tiers {
             let segment = segment(number);
             // What is moved is in memory twice for a while.
             let fits = segment.on_disk.is_some() || u64::from(segment.used()) <= room;
-            fits && !self.packed.is_open(number) && is_due(shared, segment, goal)
+            fits && is_due(shared, segment, goal) && !self.packed.is_open(number)
         };
         let number = self.packed.waiting().find(|number| is_due(*number));
         let number = number.or_else(|| self.cold.waiting().find(|number| is_due(*number)))?;

@@ -70,6 +70,11 @@ impl Tiers {
         })
     }
 
+    /// Forgets which entries were there and are not.
+    pub(crate) fn forget_ghosts(&mut self) {
+        self.policy.forget();
+    }
+
     /// The most bytes that the store takes for now.
     pub(crate) fn ceiling(&self) -> u64 {
         self.ceiling
