@@ -37,7 +37,9 @@ impl Namespace {
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Value>> {
         let values = self.core.find_many(self.number, keys, Look::Read);
         let hits = values.iter().filter(|value| value.is_some()).count();
-        self.core.reads.batch(hits, values.len() - hits);
+        let counts = &self.core.shared.counts;
+        counts.hits(hits);
+        counts.misses(values.len() - hits);
         values
     }
 
@@ -171,7 +173,7 @@ impl Core {
             }
         }
         written.iter().for_each(|written| self.published(written));
-        (0..put).for_each(|_| self.shared.counts.put());
+        self.shared.counts.puts(put);
         if put > 0 {
             self.alarm.set(deadline);
         }

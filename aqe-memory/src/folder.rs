@@ -536,7 +536,7 @@ impl Core {
         reserved.segment.published();
         let is_due = tiers.is_snapshot_due();
         drop(tiers);
-        self.shared.counts.put();
+        self.shared.counts.puts(1);
         self.alarm.set(if is_due { now } else { deadline });
         Ok(Version(kept_of(version)))
     }

@@ -86,6 +86,7 @@ mod insight;
 mod load;
 mod names;
 mod namespace;
+mod overwriting;
 mod pressure;
 mod reading;
 mod reclaim;

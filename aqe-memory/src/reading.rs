@@ -47,8 +47,8 @@ impl Core {
     pub(crate) fn read(&self, namespace: u16, key: &[u8]) -> Option<(Value, Version)> {
         let found = self.find(namespace, key, Look::Read);
         match &found {
-            Some(_) => self.reads.hit(),
-            None => self.reads.miss(),
+            Some(_) => self.shared.counts.hits(1),
+            None => self.shared.counts.misses(1),
         }
         found
     }

@@ -9,7 +9,7 @@ use crate::dictionaries::{Dictionaries, MOST_VALUE};
 use crate::disk::file::HEADER;
 use crate::disk::files::Files;
 use crate::disk::{OnDisk, file};
-use crate::index::{Index, Place, Slot};
+use crate::index::{Index, KeyHash, Place, Shard, Slot};
 use crate::policy::Samples;
 use crate::removal::Removals;
 use crate::seal::Vault;
@@ -161,24 +161,21 @@ impl Shared {
         unsafe { self.directory.get(slot.place().segment) }.kind
     }
 
-    /// The slot of the key, if its entry is at this place.
-    pub(crate) fn slot_at(&self, namespace: u16, key: &[u8], place: Place) -> Option<Slot> {
-        let hash = self.index.hash(namespace, key);
+    /// The slot of the key of this hash, if its entry is at this place.
+    pub(crate) fn slot_at(&self, hash: KeyHash, place: Place) -> Option<Slot> {
         let shard = self.index.read(hash);
         let slot = shard.find(hash, |slot| slot.place() == place)?;
         Some(slot.get())
     }
 
     /// Whether the record at a place is that of an entry, or the compressed copy of one.
-    pub(crate) fn is_live(&self, namespace: u16, key: &[u8], place: Place) -> bool {
-        let hash = self.index.hash(namespace, key);
+    pub(crate) fn is_live(&self, hash: KeyHash, place: Place) -> bool {
         let shard = self.index.read(hash);
         shard.find(hash, |slot| self.belongs(slot, place)).is_some()
     }
 
     /// Makes a slot name the compressed copy of the uncompressed entry that it names, if there is one.
-    pub(crate) fn fall_back(&self, namespace: u16, key: &[u8], place: Place) -> bool {
-        let hash = self.index.hash(namespace, key);
+    pub(crate) fn fall_back(&self, hash: KeyHash, place: Place) -> bool {
         let mut shard = self.index.write(hash);
         // SAFETY: whoever asks is about to remove the segment, and the only one who may.
         let backing = unsafe { self.directory.get(place.segment).raw(place.offset) }.backing();
@@ -191,15 +188,7 @@ impl Shared {
 
     /// Makes a slot, or an uncompressed entry, name another place of a record, if it still names the one that it did.
     /// Otherwise the entry was replaced or removed meanwhile, and the copy is dead.
-    pub(crate) fn relocate(
-        &self,
-        namespace: u16,
-        key: &[u8],
-        from: Place,
-        to: Place,
-        frequency: u8,
-    ) {
-        let hash = self.index.hash(namespace, key);
+    pub(crate) fn relocate(&self, hash: KeyHash, from: Place, to: Place, frequency: u8) {
         let mut shard = self.index.write(hash);
         let slot = Slot::new(hash.tag, to, frequency);
         if shard.replace(hash, |slot| slot.place() == from, slot) {
@@ -215,9 +204,26 @@ impl Shared {
     }
 
     /// Takes the slot of a key away, if its entry or the compressed copy of it is at this place.
-    pub(crate) fn drop_slot(&self, namespace: u16, key: &[u8], place: Place, cause: Cause) {
-        let hash = self.index.hash(namespace, key);
+    pub(crate) fn drop_slot(
+        &self,
+        hash: KeyHash,
+        (namespace, key): (u16, &[u8]),
+        place: Place,
+        cause: Cause,
+    ) {
         let mut shard = self.index.write(hash);
+        self.drop_slot_in(&mut shard, hash, (namespace, key), place, cause);
+    }
+
+    /// [`drop_slot`](Self::drop_slot) in the key's shard, which is locked.
+    pub(crate) fn drop_slot_in(
+        &self,
+        shard: &mut Shard,
+        hash: KeyHash,
+        (namespace, key): (u16, &[u8]),
+        place: Place,
+        cause: Cause,
+    ) {
         let removed = shard.remove(hash, |slot| self.belongs(slot, place));
         if let Some(slot) = removed {
             self.gone(namespace, key, slot.place(), cause);
@@ -307,7 +313,8 @@ impl Shared {
                 segment: number,
                 offset,
             };
-            self.drop_slot(namespace, key, place, Cause::Expired);
+            let hash = self.index.hash(namespace, key);
+            self.drop_slot(hash, (namespace, key), place, Cause::Expired);
         };
         match segment.kind {
             Kind::Raw => {
@@ -375,7 +382,7 @@ impl Shared {
             used: segment.used(),
         };
         // SAFETY: no record has a slot any more, and all raw ones are orphaned.
-        unsafe { self.directory.remove(number) };
+        drop(unsafe { self.directory.remove(number) });
         if let (Some(files), Some(on_disk)) = (&self.files, cleared.on_disk) {
             // A file that stays is removed when the store is opened again: everything in it is over or is elsewhere.
             let _ = files.remove(on_disk.file);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::striped::{Tallies, Tally};
+
 /// Why an entry is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -31,11 +33,8 @@ impl fmt::Display for Cause {
 /// Counters. Relaxed throughout: each is exact, but they are not read at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    puts: AtomicU64,
-    expired: AtomicU64,
-    evicted: AtomicU64,
-    removed: AtomicU64,
-    replaced: AtomicU64,
+    /// What happens all the time; the rest is rare.
+    often: Tallies,
     loads: AtomicU64,
     failed_loads: AtomicU64,
     unkept_loads: AtomicU64,
@@ -76,8 +75,18 @@ impl Counts {
         self.recompressed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn put(&self) {
-        self.puts.fetch_add(1, Ordering::Relaxed);
+    #[inline]
+    pub(crate) fn hits(&self, by: usize) {
+        self.often.add(Tally::Hit, by as u64);
+    }
+
+    #[inline]
+    pub(crate) fn misses(&self, by: usize) {
+        self.often.add(Tally::Miss, by as u64);
+    }
+
+    pub(crate) fn puts(&self, by: usize) {
+        self.often.add(Tally::Put, by as u64);
     }
 
     pub(crate) fn load(&self, load: Load) {
@@ -91,21 +100,23 @@ impl Counts {
     }
 
     pub(crate) fn removed(&self, cause: Cause) {
-        let counter = match cause {
-            Cause::Expired => &self.expired,
-            Cause::Evicted => &self.evicted,
-            Cause::Removed => &self.removed,
-            Cause::Replaced => &self.replaced,
+        let tally = match cause {
+            Cause::Expired => Tally::Expired,
+            Cause::Evicted => Tally::Evicted,
+            Cause::Removed => Tally::Removed,
+            Cause::Replaced => Tally::Replaced,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.often.add(tally, 1);
     }
 
     pub(crate) fn fill(&self, stats: &mut StoreStats) {
-        stats.puts = self.puts.load(Ordering::Relaxed);
-        stats.expired = self.expired.load(Ordering::Relaxed);
-        stats.evicted = self.evicted.load(Ordering::Relaxed);
-        stats.removed = self.removed.load(Ordering::Relaxed);
-        stats.replaced = self.replaced.load(Ordering::Relaxed);
+        stats.hits = self.often.sum(Tally::Hit);
+        stats.misses = self.often.sum(Tally::Miss);
+        stats.puts = self.often.sum(Tally::Put);
+        stats.expired = self.often.sum(Tally::Expired);
+        stats.evicted = self.often.sum(Tally::Evicted);
+        stats.removed = self.often.sum(Tally::Removed);
+        stats.replaced = self.often.sum(Tally::Replaced);
         stats.loads = self.loads.load(Ordering::Relaxed);
         stats.failed_loads = self.failed_loads.load(Ordering::Relaxed);
         stats.unkept_loads = self.unkept_loads.load(Ordering::Relaxed);

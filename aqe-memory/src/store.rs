@@ -27,7 +27,6 @@ use crate::segment::packed;
 use crate::segment::{Directory, Resident};
 use crate::shared::Shared;
 use crate::stats::{Counts, StoreStats};
-use crate::striped::Reads;
 use crate::sweeper::{Alarm, Sweeper};
 use crate::tiers::Tiers;
 use crate::upkeep::Upkeep;
@@ -71,7 +70,6 @@ pub(crate) struct Core {
     pub(crate) tiers: Mutex<Tiers>,
     pub(crate) shared: Shared,
     pub(crate) names: Arc<Names>,
-    pub(crate) reads: Reads,
     pub(crate) loads: Loads<Value>,
     /// Where everything is kept besides.
     pub(crate) folder: Option<Folder>,
@@ -202,7 +200,6 @@ impl Store {
                 removals,
             },
             names,
-            reads: Reads::new(),
             loads: Loads::default(),
             folder,
             alarm: Arc::default(),

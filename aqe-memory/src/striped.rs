@@ -1,7 +1,7 @@
 //! Counting what happens a hundred million times a second.
 //!
 //! An atomic addition costs as much as half of a read, even when nobody else counts. So each thread has a stripe of its own in
-//! every store's counters, to which it alone writes: a load, an addition and a store. Threads get their stripe when they
+//! every store's tallies, to which it alone writes: a load, an addition and a store. Threads get their stripe when they
 //! first count, and give it back when they end. When more threads are alive than there are stripes, the others share the
 //! last one, with atomic additions. The sum is exact in any case.
 
@@ -11,17 +11,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
-/// Reads, by how they ended.
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tally {
+    Hit,
+    Miss,
+    Put,
+    Expired,
+    Evicted,
+    Removed,
+    Replaced,
+}
+
+const TALLIES: usize = Tally::Replaced as usize + 1;
+
+/// How often each of them was.
 #[derive(Debug)]
-pub(crate) struct Reads {
+pub(crate) struct Tallies {
     stripes: Box<[CachePadded<Stripe>; STRIPES]>,
 }
 
-#[derive(Debug, Default)]
-struct Stripe {
-    hits: AtomicU64,
-    misses: AtomicU64,
-}
+type Stripe = [AtomicU64; TALLIES];
 
 /// Eight KiB for each store.
 const STRIPES: usize = 64;
@@ -42,60 +52,42 @@ thread_local! {
 /// A thread's right to its stripe.
 struct Hold(usize);
 
-impl Reads {
-    pub(crate) fn new() -> Self {
+impl Default for Tallies {
+    fn default() -> Self {
         Self {
             stripes: Box::new(std::array::from_fn(|_| CachePadded::default())),
         }
     }
+}
 
+impl Tallies {
+    /// How many there were so far.
+    pub(crate) fn sum(&self, tally: Tally) -> u64 {
+        let cells = self.stripes.iter().map(|stripe| &stripe[tally as usize]);
+        cells.map(|cell| cell.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Counts so many more.
     #[inline]
-    pub(crate) fn hit(&self) {
-        self.add(1, |stripe| &stripe.hits);
-    }
-
-    #[inline]
-    pub(crate) fn miss(&self) {
-        self.add(1, |stripe| &stripe.misses);
-    }
-
-    /// Counts what a batch of reads has found.
-    pub(crate) fn batch(&self, hits: usize, misses: usize) {
-        self.add(hits as u64, |stripe| &stripe.hits);
-        self.add(misses as u64, |stripe| &stripe.misses);
-    }
-
-    /// Hits and misses so far.
-    pub(crate) fn sums(&self) -> (u64, u64) {
-        let sum = |which: fn(&Stripe) -> &AtomicU64| {
-            let stripes = self.stripes.iter();
-            stripes
-                .map(|stripe| which(stripe).load(Ordering::Relaxed))
-                .sum()
-        };
-        (sum(|stripe| &stripe.hits), sum(|stripe| &stripe.misses))
-    }
-
-    #[inline]
-    fn add(&self, by: u64, which: impl Fn(&Stripe) -> &AtomicU64) {
+    pub(crate) fn add(&self, tally: Tally, by: u64) {
         let stripe = STRIPE.get();
         if stripe < SHARED {
-            let counter = which(&self.stripes[stripe]);
+            let cell = &self.stripes[stripe][tally as usize];
             // Nobody else writes here. The lock behind `TAKEN` orders this after the stripe's former thread. Relaxed: a number
             // that says nothing about others.
-            counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+            cell.store(cell.load(Ordering::Relaxed) + by, Ordering::Relaxed);
         } else {
-            self.add_without_stripe(by, which);
+            self.add_without_stripe(tally, by);
         }
     }
 
     #[cold]
-    fn add_without_stripe(&self, by: u64, which: impl Fn(&Stripe) -> &AtomicU64) {
+    fn add_without_stripe(&self, tally: Tally, by: u64) {
         if STRIPE.get() == UNKNOWN {
             // While the thread's other destructors run it has no hold any more, and has been told that it shares.
             STRIPE.set(HOLD.try_with(|hold| hold.0).unwrap_or(SHARED));
         }
-        which(&self.stripes[STRIPE.get()]).fetch_add(by, Ordering::Relaxed);
+        self.stripes[STRIPE.get()][tally as usize].fetch_add(by, Ordering::Relaxed);
     }
 }
 
@@ -128,23 +120,24 @@ mod tests {
     #[test]
     fn nothing_is_lost_with_more_threads_than_stripes() {
         const THREADS: usize = 2 * STRIPES;
-        let reads = Reads::new();
+        let tallies = Tallies::default();
         // Two generations, so that stripes are used again.
         for generation in 1..=2u64 {
             let all_there = Barrier::new(THREADS);
             std::thread::scope(|scope| {
                 for _ in 0..THREADS {
                     scope.spawn(|| {
-                        reads.hit();
+                        tallies.add(Tally::Hit, 1);
                         all_there.wait();
-                        (0..500).for_each(|_| reads.hit());
-                        (0..3).for_each(|_| reads.miss());
-                        reads.batch(2, 1);
+                        (0..500).for_each(|_| tallies.add(Tally::Hit, 1));
+                        (0..3).for_each(|_| tallies.add(Tally::Replaced, 1));
+                        tallies.add(Tally::Hit, 2);
                     });
                 }
             });
             let threads = THREADS as u64 * generation;
-            assert_eq!(reads.sums(), (503 * threads, 4 * threads));
+            let sums = [Tally::Hit, Tally::Miss, Tally::Replaced].map(|tally| tallies.sum(tally));
+            assert_eq!(sums, [503 * threads, 0, 3 * threads]);
         }
     }
 
@@ -152,7 +145,7 @@ mod tests {
     fn two_threads_never_have_the_same_stripe_of_their_own() {
         let both_there = Barrier::new(2);
         let stripe = || {
-            Reads::new().hit();
+            Tallies::default().add(Tally::Hit, 1);
             both_there.wait();
             let stripe = STRIPE.get();
             both_there.wait();

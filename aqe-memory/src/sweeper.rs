@@ -126,7 +126,7 @@ mod tests {
             .unwrap();
         for number in 0..10_000u32 {
             store
-                .put_for(&number.to_le_bytes(), &[1; 100], Duration::from_millis(30))
+                .put_for(&number.to_le_bytes(), &[1; 100], Duration::from_millis(500))
                 .unwrap();
         }
         assert!(store.stats().resident_bytes > before + 1_000_000);

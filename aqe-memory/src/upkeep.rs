@@ -93,7 +93,6 @@ impl Core {
         stats.ceiling_bytes = tiers.ceiling();
         drop(tiers);
         stats.index_bytes = self.shared.index.bytes();
-        (stats.hits, stats.misses) = self.reads.sums();
         self.shared.counts.fill(&mut stats);
         if let Some(removals) = &self.shared.removals {
             removals.fill(&mut stats);

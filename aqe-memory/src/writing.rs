@@ -73,6 +73,10 @@ impl Core {
             return self.put_logged(namespace, key, value, (deadline, now), expected);
         }
         let hash = self.shared.index.hash(namespace, key);
+        let times = (deadline, now);
+        if let Some(version) = self.overwrite(hash, (namespace, key), value, times, expected)? {
+            return Ok(version);
+        }
         let size = raw::size(key.len(), value.len(), false);
         let (reserved, is_due) = {
             let mut tiers = self.tiers.lock();
@@ -87,7 +91,7 @@ impl Core {
         drop(shard);
         self.published(&written);
         if put.is_ok() {
-            self.shared.counts.put();
+            self.shared.counts.puts(1);
             self.alarm.set(if is_due { now } else { deadline });
         }
         put.map(|()| written.version)

@@ -123,3 +123,62 @@ fn reads_are_of_what_was_put_when_it_is_in_a_folder() {
         check(u32::from_le_bytes(key[..].try_into().unwrap()), &value);
     }
 }
+
+/// A value of a length that is always the key's, in which every eight bytes say the same.
+fn beat(key: u32, round: u32) -> Vec<u8> {
+    let word = u64::from(key) << 32 | u64::from(round);
+    let word = word.to_le_bytes();
+    word.repeat(1 + key as usize % 40)
+}
+
+/// Puts in place of others, in the same memory, while they are read, evicted, compressed and expire.
+#[test]
+fn what_is_put_again_and_again_is_read_whole() {
+    const THREADS: u32 = 4;
+    let config = MemoryConfig::default()
+        .max_size(1 << 20)
+        .cache_size(512 << 10);
+    let store = Store::new(config).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let store = &store;
+            scope.spawn(move || {
+                let mut state = thread + 1;
+                let mut kept: Vec<(Value, Vec<u8>)> = Vec::new();
+                for round in 0..40_000 {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    // Mostly a few keys, so that threads meet, and else so many that some have to give way.
+                    let key = match state >> 30 {
+                        0 => (state >> 8) % 20_000,
+                        _ => (state >> 8) % 16,
+                    };
+                    let name = key.to_le_bytes();
+                    match state >> 4 & 7 {
+                        0..4 => {
+                            let Some(value) = store.get(&name) else {
+                                continue;
+                            };
+                            let word = &value[..8];
+                            assert_eq!(word[4..], name, "it is the key's");
+                            assert!(value.chunks(8).all(|other| other == word), "it is whole");
+                            if state & 0x700 == 0 {
+                                kept.push((value.clone(), value.to_vec()));
+                            }
+                        }
+                        4 => {
+                            let life = Duration::from_millis(u64::from(state & 0xF));
+                            store.put_for(&name, &beat(key, round), life).unwrap();
+                        }
+                        _ => drop(store.put(&name, &beat(key, round)).unwrap()),
+                    }
+                    if kept.len() > 50 {
+                        let as_it_was = |(value, copy): (Value, Vec<u8>)| *value == *copy;
+                        assert!(kept.drain(..).all(as_it_was), "what is held stays as it is");
+                    }
+                }
+            });
+        }
+    });
+    let stats = store.stats();
+    assert!(stats.replaced > 10_000 && stats.evicted > 0, "{stats:?}");
+}

@@ -85,8 +85,9 @@ struct State {
     compactions: u64,
     /// Whether a thread syncs now.
     is_syncing: bool,
-    /// Until when the log's thread does not sync by itself, and whether it waits for that.
+    /// Until when the log's thread does not sync by itself, since there was a sync just now.
     rests_until: Option<Instant>,
+    /// Whether it waits for no longer than that, so that it will see by itself what is appended.
     is_resting: bool,
     /// With more items than this not yet on disk, it does not wait.
     hurries_at: u64,
@@ -259,37 +260,31 @@ impl Shared {
                 return;
             }
             if state.durable < state.position && !state.is_syncing {
-                if self.rests(&mut state) {
-                    continue;
+                if !self.rests(&mut state) {
+                    self.sync(&mut state);
                 }
-                self.sync(&mut state);
-                state.rests_until = Some(Instant::now() + REST);
             } else if let Some((path, identity)) = home.filter(|_| state.is_bloated()) {
                 self.compact(&mut state, path, identity);
             } else if state.is_closing && !state.is_syncing {
                 return;
             } else if state.wants_room() {
                 self.keep_ahead(&mut state);
-            } else {
+            } else if !self.rests(&mut state) {
                 self.work.wait(&mut state);
             }
         }
     }
 
-    /// Waits for the end of the rest or for a reason to hurry; whether there may be another one to wait for.
+    /// Waits for the end of the rest or for a reason to hurry, unless the rest is over.
     fn rests(&self, state: &mut MutexGuard<'_, State>) -> bool {
-        let Some(until) = state.rests_until else {
-            return false;
-        };
+        let until = state.rests_until.filter(|until| Instant::now() < *until);
+        let Some(until) = until else { return false };
         if state.is_closing || self.unsynced.load(Ordering::Relaxed) > state.hurries_at {
             return false;
         }
         state.is_resting = true;
-        let waited = self.work.wait_until(state, until);
+        self.work.wait_until(state, until);
         state.is_resting = false;
-        if waited.timed_out() {
-            state.rests_until = None;
-        }
         true
     }
 
@@ -310,9 +305,13 @@ impl Shared {
             // What was not synced may be lost in the page cache without a further word: nothing can be promised any more.
             Err(error) => self.fail(state, CheckpointError::io("sync")(error)),
         }
+        state.rests_until = Some(Instant::now() + REST);
         self.synced.notify_all();
-        // Those who append while somebody other than the thread syncs do not wake it.
-        self.work.notify_one();
+        // Those who append while somebody other than the thread syncs do not wake it. Neither does whoever syncs each of its
+        // appends, as long as the thread looks again by itself: two threads that wake each other cost more than the append.
+        if !state.is_resting {
+            self.work.notify_one();
+        }
         self.after_sync(state);
     }
 

@@ -89,21 +89,6 @@ pub struct Usage {
 }
 
 /// The state of admission and eviction; owned by the side that evicts, under its lock.
-///
-/// # Examples
-///
-/// ```
-/// use aqe_memory::policy::{Fate, Policy, Queue, Usage, hit};
-///
-/// let mut policy = Policy::new(1 << 20);
-/// assert_eq!(policy.enter(0x9e37_79b9_7f4a_7c15), Queue::Recent);
-///
-/// // Full: the oldest segment gives way. What was read stays, what was not is let go.
-/// let usage = Usage { recent: 1 << 20, main: 0, recent_is_older: true };
-/// let queue = policy.victim(usage);
-/// assert!(matches!(policy.retire(queue, 0x9e37_79b9_7f4a_7c15, hit(0), 100), Fate::Keep { .. }));
-/// assert_eq!(policy.retire(queue, 0x6a09_e667_f3bc_c908, 0, 100), Fate::LetGo);
-/// ```
 #[derive(Debug)]
 pub struct Policy {
     capacity: u64,
@@ -335,6 +320,22 @@ mod tests {
             self.append(key, weight, queue, 0);
             false
         }
+    }
+
+    #[test]
+    fn what_was_read_stays_and_what_was_not_is_let_go() {
+        let mut policy = Policy::new(1 << 20);
+        assert_eq!(policy.enter(0x9e37_79b9_7f4a_7c15), Queue::Recent);
+        let usage = Usage {
+            recent: 1 << 20,
+            main: 0,
+            recent_is_older: true,
+        };
+        let queue = policy.victim(usage);
+        let read = policy.retire(queue, 0x9e37_79b9_7f4a_7c15, hit(0), 100);
+        assert!(matches!(read, Fate::Keep { .. }));
+        let not_read = policy.retire(queue, 0x6a09_e667_f3bc_c908, 0, 100);
+        assert_eq!(not_read, Fate::LetGo);
     }
 
     fn following(rule: usize, capacity: u64) -> Policy {

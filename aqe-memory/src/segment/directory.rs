@@ -44,18 +44,17 @@ impl Directory {
         NonNull::new(before).map(Replaced)
     }
 
-    /// Takes a segment out. It is freed when the last value that reads from it is dropped.
+    /// Takes a segment out, and gives it if no value reads from it. Otherwise it is freed when the last such value is dropped.
     ///
     /// # Safety
     ///
     /// No slot names the segment, all its records are [orphaned](Segment::orphan), and the caller is the only one to take it
     /// out.
-    pub(crate) unsafe fn remove(&self, number: u32) {
+    pub(crate) unsafe fn remove(&self, number: u32) -> Option<Box<Segment>> {
         let segment = self.cell(number).swap(ptr::null_mut(), Ordering::AcqRel);
-        if let Some(segment) = NonNull::new(segment) {
-            // SAFETY: the hold of the store is what is taken away, and this happens once.
-            unsafe { Segment::let_go(segment) };
-        }
+        let segment = NonNull::new(segment)?;
+        // SAFETY: the hold of the store is what is taken away, and this happens once.
+        unsafe { Segment::let_go(segment) }
     }
 
     /// The segment of a number.
@@ -95,7 +94,7 @@ impl Replaced {
     /// Nobody uses it: since it was replaced, the lock of every shard was free once, and no thread has it elsewhere from.
     pub(crate) unsafe fn free(self) {
         // SAFETY: as the caller promises. Values do not read from compressed segments.
-        unsafe { Segment::let_go(self.0) };
+        drop(unsafe { Segment::let_go(self.0) });
     }
 }
 
@@ -109,7 +108,7 @@ impl Drop for Directory {
                 // hold. Its records are orphaned first, so that values outlive the store.
                 unsafe {
                     Segment::orphan_all(segment.as_ref());
-                    Segment::let_go(segment);
+                    drop(Segment::let_go(segment));
                 }
             }
         }

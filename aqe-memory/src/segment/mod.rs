@@ -9,7 +9,8 @@ mod pins;
 pub(crate) mod raw;
 
 use std::io;
-use std::ptr::NonNull;
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -67,6 +68,10 @@ pub(crate) struct Segment {
     judged: AtomicU32,
     /// The latest deadline of its records.
     last_deadline: AtomicU64,
+    /// Whether its records are on their way out of it.
+    is_leaving: AtomicBool,
+    /// Bytes of the mapping that were resident when the segment was made, of whole pages.
+    warm: u32,
     holds: Holds,
     resident: Arc<Resident>,
 }
@@ -75,6 +80,29 @@ pub(crate) struct Segment {
 unsafe impl Send for Segment {}
 // SAFETY: as above.
 unsafe impl Sync for Segment {}
+
+/// The memory of a segment that is gone, for another one to be filled: its pages need not be had from the system again.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    map: MmapMut,
+    /// Bytes of it that are resident.
+    warm: u32,
+    resident: Arc<Resident>,
+}
+
+impl Spare {
+    pub(crate) fn capacity(&self) -> u32 {
+        self.map.len() as u32
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        self.resident
+            .bytes
+            .fetch_sub(self.warm.into(), Ordering::Relaxed);
+    }
+}
 
 /// How many bytes of memory all segments of a store take.
 #[derive(Debug, Default)]
@@ -96,19 +124,45 @@ impl Segment {
     /// A segment of `capacity` bytes, of which none is resident yet.
     pub(crate) fn new(
         kind: Kind,
-        (number, born): (u32, u64),
+        name: (u32, u64),
         capacity: u32,
-        (epoch, end): (Millis, Millis),
+        times: (Millis, Millis),
         on_disk: Option<OnDisk>,
         sealer: Option<Sealer>,
         resident: &Arc<Resident>,
     ) -> io::Result<Box<Self>> {
-        let mut map = MmapMut::map_anon(capacity as usize)?;
+        let map = MmapMut::map_anon(capacity as usize)?;
         // A huge page would make resident what nothing was written to. A kernel without them refuses, and that is well.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::NoHugePage);
+        Ok(Self::over(
+            map,
+            0,
+            (kind, name, times),
+            (on_disk, sealer),
+            resident,
+        ))
+    }
+
+    /// An uncompressed segment in memory that another one had.
+    pub(crate) fn in_spare(spare: Spare, name: (u32, u64), times: (Millis, Millis)) -> Box<Self> {
+        // What is resident of it is the segment's from now on, so the spare must not give it back.
+        let spare = ManuallyDrop::new(spare);
+        // SAFETY: both are moved out once, and the spare is neither dropped nor used any more.
+        let (map, resident) = unsafe { (ptr::read(&spare.map), ptr::read(&spare.resident)) };
+        let what = (Kind::Raw, name, times);
+        Self::over(map, spare.warm, what, (None, None), &resident)
+    }
+
+    fn over(
+        mut map: MmapMut,
+        warm: u32,
+        (kind, (number, born), (epoch, end)): (Kind, (u32, u64), (Millis, Millis)),
+        (on_disk, sealer): (Option<OnDisk>, Option<Sealer>),
+        resident: &Arc<Resident>,
+    ) -> Box<Self> {
         let base = NonNull::from(&mut map[..]).cast();
-        Ok(Box::new(Self {
+        Box::new(Self {
             kind,
             number,
             born,
@@ -117,18 +171,32 @@ impl Segment {
             on_disk,
             opener: sealer.as_ref().map(Sealer::opener),
             sealer,
+            capacity: map.len() as u32,
             map: Some(map),
             base,
-            capacity,
             used: AtomicU32::new(0),
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(0),
             is_spared: AtomicBool::new(false),
             judged: AtomicU32::new(0),
             last_deadline: AtomicU64::new(0),
+            is_leaving: AtomicBool::new(false),
+            warm,
             holds: Holds::new(),
             resident: Arc::clone(resident),
-        }))
+        })
+    }
+
+    /// What is left of a segment that nobody reads from any more.
+    pub(crate) fn into_spare(mut self) -> Option<Spare> {
+        let warm = self.resident() as u32;
+        // Without its mapping, the segment counts nothing as resident, and gives nothing back when it is dropped.
+        let map = self.map.take()?;
+        Some(Spare {
+            map,
+            warm,
+            resident: Arc::clone(&self.resident),
+        })
     }
 
     /// A segment of which only the file is there, with records up to `used`.
@@ -159,6 +227,8 @@ impl Segment {
             is_spared: AtomicBool::new(false),
             judged: AtomicU32::new(0),
             last_deadline: AtomicU64::new(last_deadline),
+            is_leaving: AtomicBool::new(false),
+            warm: 0,
             holds: Holds::new(),
             resident: Arc::clone(resident),
         })
@@ -190,13 +260,30 @@ impl Segment {
             return None;
         }
         self.used.store(after, Ordering::Relaxed);
-        let pages = pages(after) - pages(used);
+        let pages = self.pages(after) - self.pages(used);
         if pages > 0 {
             self.resident.bytes.fetch_add(pages, Ordering::Relaxed);
         }
         self.pending.fetch_add(1, Ordering::Relaxed);
-        self.last_deadline.fetch_max(deadline, Ordering::Relaxed);
+        // Mostly it is the same bucket's next deadline, and one thread only is here.
+        if self.last_deadline() < deadline {
+            self.last_deadline.fetch_max(deadline, Ordering::SeqCst);
+        }
+        self.fetch_ahead(after, u32::try_from(size).unwrap_or(u32::MAX));
         Some(used)
+    }
+
+    /// Asks for the cache lines of the record that will come next, if it is like the one before. It is written in the lock's shadow: an
+    /// atomic operation that follows waits for all lines that were written to, and these were not used for as long as it took to
+    /// fill all the other segments.
+    #[inline]
+    fn fetch_ahead(&self, offset: u32, size: u32) {
+        const LINE: usize = 64;
+        const MOST: u32 = 4 * LINE as u32;
+        let end = offset.saturating_add(size.min(MOST)).min(self.capacity);
+        for at in (offset..end).step_by(LINE) {
+            prefetch_for_writing(self.base.as_ptr().wrapping_add(at as usize));
+        }
     }
 
     /// Says that a reserved record has its slot, or never gets one.
@@ -217,9 +304,16 @@ impl Segment {
     /// Bytes of memory that it takes.
     pub(crate) fn resident(&self) -> u64 {
         match self.map {
-            Some(_) => pages(self.used()),
+            Some(_) => self.pages(self.used()),
             None => 0,
         }
+    }
+
+    /// Bytes that are resident when so many are used.
+    fn pages(&self, used: u32) -> u64 {
+        u64::from(used)
+            .next_multiple_of(u64::from(PAGE))
+            .max(self.warm.into())
     }
 
     /// Bytes of records whose slot is gone.
@@ -253,6 +347,29 @@ impl Segment {
         self.last_deadline.load(Ordering::Relaxed)
     }
 
+    /// Says that all records are on their way out of the segment, whose time is over if one is given: unless a record was given
+    /// a later deadline meanwhile. The caller has the lock of the tiers, and looks at each record under the lock of its shard
+    /// afterwards: from then on nobody [overwrites](Self::prolong) it.
+    pub(crate) fn leave(&self, over: Option<Millis>) -> bool {
+        // Sequentially consistent, here and in `prolong`: each says something and then looks at what the other says. So that
+        // not both can miss it, there has to be one order of all four.
+        let left_before = self.is_leaving.swap(true, Ordering::SeqCst);
+        let stays = over.is_some_and(|now| self.last_deadline.load(Ordering::SeqCst) > now);
+        if stays && !left_before {
+            self.is_leaving.store(false, Ordering::SeqCst);
+        }
+        !stays
+    }
+
+    /// Notes that a record is about to be given another deadline where it is, if records are not on their way out. The caller
+    /// has the write lock of the record's shard.
+    pub(crate) fn prolong(&self, deadline: Millis) -> bool {
+        if self.last_deadline() < deadline {
+            self.last_deadline.fetch_max(deadline, Ordering::SeqCst);
+        }
+        !self.is_leaving.load(Ordering::SeqCst)
+    }
+
     /// Orphans the record at a place: a value that still reads it holds the segment from now on.
     pub(crate) fn orphan(&self, record: raw::Record<'_>) {
         record.header().pins.orphan(&self.holds);
@@ -275,18 +392,17 @@ impl Segment {
         }
     }
 
-    /// Takes a hold away, and frees the segment if it was the last one.
+    /// Takes a hold away. Gives the segment, if it was the last one.
     ///
     /// # Safety
     ///
     /// The caller had a hold, and does not use the segment any more.
-    pub(crate) unsafe fn let_go(segment: NonNull<Self>) {
+    pub(crate) unsafe fn let_go(segment: NonNull<Self>) -> Option<Box<Self>> {
         // SAFETY: until the hold is gone the segment is there; with the last one, nobody else knows of it, and it came
         // from a box.
         unsafe {
-            if segment.as_ref().holds.let_go() {
-                drop(Box::from_raw(segment.as_ptr()));
-            }
+            let is_last = segment.as_ref().holds.let_go();
+            is_last.then(|| Box::from_raw(segment.as_ptr()))
         }
     }
 
@@ -303,9 +419,18 @@ impl Drop for Segment {
     }
 }
 
-fn pages(bytes: u32) -> u64 {
-    u64::from(bytes).next_multiple_of(u64::from(PAGE))
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[inline]
+fn prefetch_for_writing(address: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+    // SAFETY: a hint, which cannot fault.
+    unsafe { _mm_prefetch::<_MM_HINT_ET0>(address.cast()) };
 }
+
+/// There is no stable way to ask for it.
+#[cfg(not(all(target_arch = "x86_64", not(loom))))]
+#[inline]
+fn prefetch_for_writing(_address: *const u8) {}
 
 /// When an entry ends, as its record says it: milliseconds from the segment's epoch, or seconds where those do not
 /// suffice, or never.
@@ -368,6 +493,42 @@ mod tests {
             let most = if left < 1 << 31 { 0 } else { 999 };
             prop_assert!(lifetime == Millis::MAX || lifetime - (epoch + left) <= most);
         }
+    }
+
+    #[test]
+    fn a_record_is_prolonged_or_leaves_and_never_both() {
+        let resident = Arc::new(Resident::default());
+        let make = || Segment::new(Kind::Raw, (0, 1), 1 << 16, (0, 99), None, None, &resident);
+        let segment = make().unwrap();
+        segment.reserve(20, 5);
+        assert!(!segment.leave(Some(4)), "its time is not over");
+        assert!(segment.prolong(9));
+        assert!(!segment.leave(Some(5)), "it was prolonged");
+        assert!(segment.prolong(8) && segment.last_deadline() == 9);
+        assert!(segment.leave(Some(9)));
+        assert!(!segment.prolong(20), "records are on their way out");
+        assert!(!segment.leave(Some(9)), "whoever comes later sees that");
+        assert!(!segment.prolong(20), "and they still are");
+        let segment = make().unwrap();
+        assert!(segment.leave(None) && !segment.prolong(1));
+    }
+
+    #[test]
+    fn memory_that_is_used_again_is_resident_from_the_start() {
+        let resident = Arc::new(Resident::default());
+        let segment = Segment::new(Kind::Raw, (0, 1), 1 << 16, (0, 9), None, None, &resident);
+        let segment = segment.unwrap();
+        segment.reserve(5000, 5);
+        let spare = (*segment).into_spare().unwrap();
+        assert_eq!(resident.bytes(), 8192);
+        let segment = Segment::in_spare(spare, (1, 2), (0, 9));
+        assert_eq!((resident.bytes(), segment.resident()), (8192, 8192));
+        segment.reserve(8192, 5);
+        assert_eq!((resident.bytes(), segment.resident()), (8192, 8192));
+        segment.reserve(4, 5);
+        assert_eq!((resident.bytes(), segment.resident()), (12288, 12288));
+        drop(segment);
+        assert_eq!(resident.bytes(), 0);
     }
 
     #[test]

@@ -36,12 +36,23 @@ impl Pins {
         false
     }
 
+    /// Whether nothing reads the entry, and nobody gave it up. The caller holds the lock under which pins are made, alone, so
+    /// that it stays like that until the lock is free: the entry can be written to.
+    pub(crate) fn are_none(&self) -> bool {
+        // Acquire pairs with the release of `unpin`: all reads are over.
+        self.0.load(Ordering::Acquire) == 0
+    }
+
     /// Takes a pin away.
     #[inline]
     pub(crate) fn unpin(&self) -> Unpinned {
         // Release: what the reader read is read before anybody frees it.
         match self.0.fetch_sub(1, Ordering::Release) {
-            before if before == ORPHANED | 1 => Unpinned::LastOfOrphan,
+            before if before == ORPHANED | 1 => {
+                // Pairs with the releases of those who read it before: whoever frees the segment knows of this one only.
+                fence(Ordering::Acquire);
+                Unpinned::LastOfOrphan
+            }
             _ => Unpinned::StillHeld,
         }
     }
@@ -49,6 +60,10 @@ impl Pins {
     /// Orphans the entry: from now on its last pin lets go of the segment. The caller has taken the entry's slot away and has a
     /// hold of its own. Doing it again changes nothing.
     pub(crate) fn orphan(&self, holds: &Holds) {
+        // Nobody can pin it any more, so if nobody does now, nobody will let go of it. Acquire pairs with the release of `unpin`.
+        if self.0.load(Ordering::Acquire) == 0 {
+            return;
+        }
         // The hold comes first: the last pin may go at any moment after the flag is there.
         holds.add();
         // Acquire pairs with the release of `unpin`: with no pin left, all reads are over.
@@ -139,6 +154,16 @@ mod loom_tests {
             }
         }
 
+        fn overwrite(&self) {
+            let slot = self.slot.lock().unwrap();
+            if *slot && self.pins.are_none() {
+                self.memory.with_mut(|freed| {
+                    // SAFETY: as above.
+                    assert!(!unsafe { *freed }, "written after it was freed");
+                });
+            }
+        }
+
         fn give_up(&self) {
             *self.slot.lock().unwrap() = false;
             self.pins.orphan(&self.holds);
@@ -148,15 +173,37 @@ mod loom_tests {
         }
     }
 
-    #[test]
-    fn memory_is_freed_once_and_after_the_last_reader() {
-        loom::model(|| {
-            let model = Arc::new(Model {
+    impl Model {
+        fn start() -> Arc<Self> {
+            Arc::new(Self {
                 slot: Mutex::new(true),
                 pins: Pins::new(),
                 holds: Holds::new(),
                 memory: UnsafeCell::new(false),
+            })
+        }
+    }
+
+    #[test]
+    fn nothing_is_overwritten_while_it_is_read() {
+        loom::model(|| {
+            let model = Model::start();
+            let others = [Model::read as fn(&Model), Model::overwrite].map(|call| {
+                let model = Arc::clone(&model);
+                loom::thread::spawn(move || call(&model))
             });
+            model.overwrite();
+            model.give_up();
+            for other in others {
+                other.join().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn memory_is_freed_once_and_after_the_last_reader() {
+        loom::model(|| {
+            let model = Model::start();
             let readers: Vec<_> = (0..2)
                 .map(|_| {
                     let model = Arc::clone(&model);

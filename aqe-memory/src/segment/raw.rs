@@ -1,7 +1,7 @@
 //! Entries as they were put: the uncompressed tier.
 //!
-//! A record is a [`Header`], the place of its compressed copy if it has one, the key and the value. Its bytes never change
-//! once it is published, but for what is atomic.
+//! A record is a [`Header`], the place of its compressed copy if it has one, the key and the value. Once it is published,
+//! what is not atomic changes only while nobody can be reading it: see [`Record::overwrite`].
 
 use std::ptr::NonNull;
 use std::slice;
@@ -17,13 +17,14 @@ use crate::index::{Place, UNIT};
 pub(crate) struct Header {
     pub(super) pins: Pins,
     key_len: u16,
-    value_len: u32,
+    /// Atomic, as the version is, for records that are [overwritten](Record::overwrite).
+    value_len: AtomicU32,
     /// See [`Lifetime`]. Atomic for entries whose every read prolongs their life.
     deadline: AtomicU32,
     namespace: u16,
     flags: AtomicU8,
-    version_high: u8,
-    version_low: u32,
+    version_high: AtomicU8,
+    version_low: AtomicU32,
 }
 
 const HEADER: u32 = size_of::<Header>() as u32;
@@ -104,12 +105,12 @@ impl Segment {
         let header = Header {
             pins: Pins::new(),
             key_len: content.key.len() as u16,
-            value_len: content.value.len() as u32,
+            value_len: AtomicU32::new(content.value.len() as u32),
             deadline: AtomicU32::new(content.lifetime.bits()),
             namespace: content.namespace,
             flags: AtomicU8::new(if content.backing.is_some() { BACKED } else { 0 }),
-            version_high: (content.version >> 32) as u8,
-            version_low: content.version as u32,
+            version_high: AtomicU8::new((content.version >> 32) as u8),
+            version_low: AtomicU32::new(content.version as u32),
         };
         // SAFETY: the place is ours alone, and within the mapping; the mapping begins at a page and the offset is a
         // multiple of `UNIT`, which is the header's alignment.
@@ -182,13 +183,17 @@ impl<'a> Record<'a> {
 
     pub(crate) fn version(&self) -> u64 {
         let header = self.header();
-        u64::from(header.version_high) << 32 | u64::from(header.version_low)
+        let high = header.version_high.load(Ordering::Relaxed);
+        let low = header.version_low.load(Ordering::Relaxed);
+        u64::from(high) << 32 | u64::from(low)
     }
 
     pub(crate) fn size(&self) -> u32 {
         let header = self.header();
         let key = usize::from(header.key_len);
-        size(key, header.value_len as usize, header.is_backed()) as u32
+        // Relaxed: whatever else it was or will be, the size is the same.
+        let value = header.value_len.load(Ordering::Relaxed);
+        size(key, value as usize, header.is_backed()) as u32
     }
 
     /// Where the entry's compressed copy is.
@@ -229,6 +234,38 @@ impl<'a> Record<'a> {
     /// afterwards.
     pub(crate) fn bury(&self) {
         self.header().flags.fetch_or(DEAD, Ordering::Release);
+    }
+
+    /// Puts another value in the place of the one that the record has, if they take the same room and nobody reads that. The
+    /// record is not `backed`.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the write lock under which it found the slot, no one else reads or copies the record without that lock or a pin
+    /// (see [`Segment::prolong`]), and no slice of the record's value is in use.
+    pub(crate) unsafe fn overwrite(&self, value: &[u8], lifetime: Lifetime, version: u64) -> bool {
+        let header = self.header();
+        let key = usize::from(header.key_len);
+        if header.is_backed()
+            || size(key, value.len(), false) != u64::from(self.size())
+            || !header.pins.are_none()
+        {
+            return false;
+        }
+        header
+            .value_len
+            .store(value.len() as u32, Ordering::Relaxed);
+        header.deadline.store(lifetime.bits(), Ordering::Relaxed);
+        header
+            .version_high
+            .store((version >> 32) as u8, Ordering::Relaxed);
+        header.version_low.store(version as u32, Ordering::Relaxed);
+        // SAFETY: the value stands behind the key, there is room for this one, and nobody reads it as the caller promises.
+        unsafe {
+            let at = self.header.cast::<u8>().add(header.start() + key);
+            at.copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
+        }
+        true
     }
 
     /// Pins the record, if it has not too many pins. The caller has the lock under which it found the slot.
@@ -277,7 +314,7 @@ impl Drop for Pinned {
         unsafe {
             let last = self.header.as_ref().pins.unpin();
             if last == super::pins::Unpinned::LastOfOrphan {
-                Segment::let_go(self.segment);
+                drop(Segment::let_go(self.segment));
             }
         }
     }
@@ -290,7 +327,9 @@ impl Drop for Pinned {
 unsafe fn value_of<'a>(header: NonNull<Header>) -> &'a [u8] {
     // SAFETY: header, key and value stand one behind the other, within the mapping.
     unsafe {
-        let (key, value) = (header.as_ref().key_len, header.as_ref().value_len);
+        let (key, value) = (header.as_ref().key_len, &header.as_ref().value_len);
+        // Relaxed: whoever has the lock or a pin reads what the last one who had the lock wrote.
+        let value = value.load(Ordering::Relaxed);
         let start = header.as_ref().start() + usize::from(key);
         let start = header.cast::<u8>().add(start);
         slice::from_raw_parts(start.as_ptr(), value as usize)

@@ -157,14 +157,16 @@ impl Tiers {
             return Ok(());
         };
         let deadline = record.lifetime.deadline(segment.epoch);
+        let hash = shared.index.hash(record.namespace, record.key);
         if deadline <= now {
-            shared.drop_slot(record.namespace, record.key, from, Cause::Expired);
+            let name = (record.namespace, record.key);
+            shared.drop_slot(hash, name, from, Cause::Expired);
         }
         // What is over says, like what is gone, that older records of its key do not count.
         let is_gone = record.form == Form::Gone || deadline <= now;
         let stays = match is_gone {
             true => !rewrite.is_oldest,
-            false => shared.is_live(record.namespace, record.key, from),
+            false => shared.is_live(hash, from),
         };
         if !stays {
             return Ok(());
@@ -198,15 +200,12 @@ impl Tiers {
         self.record = copy;
         let reserved = logged?;
         if !is_gone {
-            let (namespace, key) = (record.namespace, record.key);
             // What is on disk is read the same however often: a frequency is for what can be dropped.
             let frequency = match segment.on_disk {
                 Some(_) => 0,
-                None => shared
-                    .slot_at(namespace, key, from)
-                    .map_or(0, Slot::frequency),
+                None => shared.slot_at(hash, from).map_or(0, Slot::frequency),
             };
-            shared.relocate(namespace, key, from, reserved.place, frequency);
+            shared.relocate(hash, from, reserved.place, frequency);
         }
         segment.add_dead(packed::space(ready.record.len()) as u32);
         reserved.segment.published();

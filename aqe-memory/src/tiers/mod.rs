@@ -16,19 +16,19 @@ mod room;
 
 use std::path::Path;
 
-use self::bucket::Bucket;
+pub(crate) use self::bucket::Bucket;
 use self::queue::Queue;
 pub(crate) use self::queue::Victim;
 pub(crate) use self::rewrite::{Goal, Mark, Recompressor, Rewrite};
 use crate::clock::Millis;
 use crate::config::Sizes;
 use crate::disk::{Disk, DiskError, OnDisk};
-use crate::index::{KeyHash, MOST_SEGMENTS, Place, Slot};
+use crate::index::{KeyHash, MOST_SEGMENTS, Place};
 use crate::policy::{self, Fate, Policy, Usage};
 use crate::seal::{Sealer, What};
 use crate::segment::packed::{self, Packed};
 use crate::segment::raw::{Content, Record};
-use crate::segment::{Kind, Lifetime, Segment};
+use crate::segment::{Kind, Lifetime, Segment, Spare};
 use crate::shared::{Cleared, Doomed, Shared, with_scratch};
 use crate::stats::Cause;
 
@@ -62,6 +62,8 @@ pub(crate) struct Tiers {
     /// How many segments without a file were sealed: the number of the last one.
     sealed: u64,
     numbers: Numbers,
+    /// Memory of the uncompressed segment that was given up last.
+    spare: Option<Spare>,
     record: Vec<u8>,
     /// Whether enough values were seen for a dictionary.
     pub(crate) wants_training: bool,
@@ -110,6 +112,7 @@ impl Tiers {
             main: Queue::default(),
             packed: Queue::default(),
             numbers: Numbers::default(),
+            spare: None,
             record: Vec::new(),
             wants_training: false,
         }
@@ -139,8 +142,10 @@ impl Tiers {
         let is_over = |number| {
             // SAFETY: a segment that is in a queue is not removed.
             let segment = unsafe { shared.directory.get(number) };
-            segment.is_settled() && segment.last_deadline() <= now
+            segment.is_settled() && segment.last_deadline() <= now && segment.leave(Some(now))
         };
+        // While entries end there is no need of memory.
+        self.spare = None;
         let mut doomed = Vec::new();
         let queues = [
             &mut self.recent,
@@ -213,8 +218,7 @@ impl Tiers {
     fn make_room(&mut self, shared: &Shared, size: u64, now: Millis) {
         let (raw_limit, _) = self.limits(shared);
         // Ahead of the need, a little for every put: room for two more segments is what is aimed at.
-        let ahead = u64::from(self.sizes.segment) * 2 + size;
-        if self.bytes().0 + ahead > raw_limit {
+        if self.bytes().0 + self.ahead(size) > raw_limit {
             self.retire_raw(shared, 2 * size + 256, now);
         }
         // The bound itself. There is nothing to do here unless a single entry is large.
@@ -224,7 +228,7 @@ impl Tiers {
 
     fn make_room_packed(&mut self, shared: &Shared, size: u64, now: Millis) -> bool {
         let (_, limit) = self.limits(shared);
-        let ahead = u64::from(self.sizes.segment) * 2 + size;
+        let ahead = self.ahead(size);
         if limit < 2 * ahead {
             return false;
         }
@@ -261,6 +265,7 @@ impl Tiers {
         // Long lives are counted in whole seconds from here. From whole seconds on, an entry that is moved ends when it did before.
         let epoch = now - now % 1000;
         let segment = self.open_segment(shared, tier, capacity, (epoch, bucket.end()))?;
+        self.queue(tier).bytes += segment.resident();
         match is_alone {
             true => self.queue(tier).add_closed(segment.number),
             false => self.queue(tier).add(segment.number, bucket),
@@ -288,15 +293,21 @@ impl Tiers {
         let number = self.numbers.take().ok_or(NoPlace::OutOfMemory)?;
         self.born += 1;
         let name = (number, self.born);
-        let made = Segment::new(
-            kind,
-            name,
-            capacity,
-            times,
-            on_disk,
-            sealer,
-            &shared.resident,
-        );
+        let spare = self
+            .spare
+            .take_if(|spare| kind == Kind::Raw && spare.capacity() == capacity);
+        let made = match spare {
+            Some(spare) => Ok(Segment::in_spare(spare, name, times)),
+            None => Segment::new(
+                kind,
+                name,
+                capacity,
+                times,
+                on_disk,
+                sealer,
+                &shared.resident,
+            ),
+        };
         let Ok(segment) = made else {
             self.numbers.give_back(number);
             return Err(NoPlace::OutOfMemory);
@@ -426,7 +437,10 @@ impl Tiers {
         }
         self.queue(tier).bytes -= segment.resident();
         // SAFETY: every record was looked through: it has no slot, and is orphaned if it is a raw one.
-        unsafe { shared.directory.remove(victim.number) };
+        let removed = unsafe { shared.directory.remove(victim.number) };
+        if let Some(removed) = removed.filter(|_| tier != Tier::Packed && self.spare.is_none()) {
+            self.spare = (*removed).into_spare();
+        }
         self.numbers.give_back(victim.number);
     }
 
@@ -448,6 +462,8 @@ impl Tiers {
         // A record that is being published keeps its segment for the moment.
         let number =
             queue.oldest(|number| segment(number).is_settled() && may_go(segment(number)))?;
+        // Nobody overwrites what is in it any more.
+        segment(number).leave(None);
         Some(Victim { number, offset: 0 })
     }
 
@@ -482,70 +498,89 @@ impl Tiers {
         place: Place,
         now: Millis,
     ) {
-        let Some(slot) = shared.slot_at(record.namespace(), record.key(), place) else {
+        let name = (record.namespace(), record.key());
+        let hash = shared.index.hash(name.0, name.1);
+        let mut shard = shared.index.write(hash);
+        let Some(slot) = shard.find(hash, |slot| slot.place() == place) else {
             return;
         };
+        let frequency = slot.get().frequency();
         let deadline = record.lifetime().deadline(segment.epoch);
-        let cause = match deadline <= now {
-            true => Cause::Expired,
-            false => Cause::Evicted,
+        let fate = match deadline <= now {
+            true => None,
+            false => Some(self.fate((from, keeping), hash, frequency, record)),
         };
-        let (namespace, key) = (record.namespace(), record.key());
-        let kept = match (cause, keeping) {
-            (Cause::Expired, _) | (_, Keeping::None) => None,
-            (_, Keeping::All) => self.copy(shared, (from, segment, record), slot.frequency(), now),
-            (_, Keeping::AsRead) => self.keep(shared, (from, segment, record), slot, now),
+        let cause = match fate {
+            None => Some(Cause::Expired),
+            Some(Fate::LetGo) if record.backing().is_none() && !self.may_pack(shared, record) => {
+                Some(Cause::Evicted)
+            }
+            Some(_) => None,
         };
-        if cause == Cause::Evicted && kept.is_none() && shared.fall_back(namespace, key, place) {
+        if let Some(cause) = cause {
+            // What most entries of a full cache come to, so it is done with the one look at the index.
+            shared.drop_slot_in(&mut shard, hash, name, place, cause);
             return;
         }
-        let moved = match (cause, kept) {
-            (Cause::Expired, _) => None,
-            (_, Some(kept)) => Some(kept),
-            (_, None) => self.pack(shared, record, deadline, now),
+        drop(shard);
+        let kept = match fate {
+            Some(Fate::Keep { queue, frequency }) => {
+                let kept = self.keep(shared, record, tier_of(queue), deadline, now);
+                kept.map(|reserved| (reserved, frequency))
+            }
+            _ => None,
         };
-        match &moved {
+        if kept.is_none() && shared.fall_back(hash, place) {
+            return;
+        }
+        let moved = match kept {
+            Some(kept) => Some(kept),
+            None => {
+                let packed = self.pack(shared, record, deadline, now);
+                packed.map(|reserved| (reserved, 0))
+            }
+        };
+        match moved {
             Some((reserved, frequency)) => {
-                shared.relocate(namespace, key, place, reserved.place, *frequency);
+                shared.relocate(hash, place, reserved.place, frequency);
                 reserved.segment.published();
             }
-            None => shared.drop_slot(namespace, key, place, cause),
+            None => shared.drop_slot(hash, name, place, Cause::Evicted),
         }
     }
 
-    /// Copies an entry to where the policy wants it to stay, if anywhere.
-    fn keep<'a>(
+    /// What becomes of an uncompressed entry whose turn it is.
+    fn fate(
         &mut self,
-        shared: &'a Shared,
-        (from, segment, record): (Tier, &Segment, Record<'_>),
-        slot: Slot,
-        now: Millis,
-    ) -> Option<(Reserved<'a>, u8)> {
-        let size = u64::from(record.size());
-        let hash = shared.index.hash(record.namespace(), record.key()).whole;
-        let from = match from {
+        (from, keeping): (Tier, Keeping),
+        hash: KeyHash,
+        frequency: u8,
+        record: Record<'_>,
+    ) -> Fate {
+        let queue = match from {
             Tier::Main => policy::Queue::Main,
             Tier::Recent | Tier::Packed => policy::Queue::Recent,
         };
-        let Fate::Keep { queue, frequency } =
-            self.policy.retire(from, hash, slot.frequency(), size)
-        else {
-            return None;
-        };
-        self.copy(shared, (tier_of(queue), segment, record), frequency, now)
+        match keeping {
+            Keeping::AsRead => {
+                let size = u64::from(record.size());
+                self.policy.retire(queue, hash.whole, frequency, size)
+            }
+            Keeping::All => Fate::Keep { queue, frequency },
+            Keeping::None => Fate::LetGo,
+        }
     }
 
-    /// Copies an uncompressed entry to the end of a queue.
-    fn copy<'a>(
+    /// Copies an entry to the end of a queue.
+    fn keep<'a>(
         &mut self,
         shared: &'a Shared,
-        (tier, segment, record): (Tier, &Segment, Record<'_>),
-        frequency: u8,
+        record: Record<'_>,
+        tier: Tier,
+        deadline: Millis,
         now: Millis,
-    ) -> Option<(Reserved<'a>, u8)> {
-        let size = u64::from(record.size());
-        let deadline = record.lifetime().deadline(segment.epoch);
-        let reserved = self.reserve(shared, tier, size, deadline, now);
+    ) -> Option<Reserved<'a>> {
+        let reserved = self.reserve(shared, tier, record.size().into(), deadline, now);
         let reserved = reserved.ok()?;
         let content = Content {
             namespace: record.namespace(),
@@ -559,7 +594,20 @@ impl Tiers {
         unsafe {
             reserved.segment.write_raw(reserved.place.offset, &content);
         }
-        Some((reserved, frequency))
+        Some(reserved)
+    }
+
+    /// Whether there can be room for compressed entries like this one.
+    fn may_pack(&self, shared: &Shared, record: Record<'_>) -> bool {
+        let (key, value) = (record.key().len(), record.value().len());
+        let (_, limit) = self.limits(shared);
+        packed::overhead(key) + value < packed::MOST_BYTES
+            && limit >= 2 * self.ahead(record.size().into())
+    }
+
+    /// How many bytes are kept free, so that whoever puts `size` bytes need not wait for them.
+    fn ahead(&self, size: u64) -> u64 {
+        u64::from(self.sizes.segment) * 2 + size
     }
 
     /// Compresses an entry into `Packed`, if there is room.
@@ -569,9 +617,9 @@ impl Tiers {
         record: Record<'_>,
         deadline: Millis,
         now: Millis,
-    ) -> Option<(Reserved<'a>, u8)> {
+    ) -> Option<Reserved<'a>> {
         let (key, value) = (record.key(), record.value());
-        if packed::overhead(key.len()) + value.len() >= packed::MOST_BYTES
+        if !self.may_pack(shared, record)
             || !self.make_room_packed(shared, record.size().into(), now)
         {
             return None;
@@ -591,7 +639,7 @@ impl Tiers {
         self.wants_training |= is_due;
         let reserved = self.append_packed(shared, &mut bytes, record.version(), deadline, now);
         self.record = bytes;
-        Some((reserved?, 0))
+        reserved
     }
 
     /// Reserves a place for a packed record and writes it there.
@@ -649,7 +697,8 @@ impl Tiers {
         let Some(record) = Packed::read(bytes) else {
             unreachable!("memory was overwritten: the record is as we wrote it");
         };
-        let Some(slot) = shared.slot_at(record.namespace, record.key, place) else {
+        let hash = shared.index.hash(record.namespace, record.key);
+        let Some(slot) = shared.slot_at(hash, place) else {
             return;
         };
         let deadline = record.lifetime.deadline(segment.epoch);
@@ -668,11 +717,10 @@ impl Tiers {
         }
         match &moved {
             Some((reserved, frequency)) => {
-                let (namespace, key) = (record.namespace, record.key);
-                shared.relocate(namespace, key, place, reserved.place, *frequency);
+                shared.relocate(hash, place, reserved.place, *frequency);
                 reserved.segment.published();
             }
-            None => shared.drop_slot(record.namespace, record.key, place, cause),
+            None => shared.drop_slot(hash, (record.namespace, record.key), place, cause),
         }
     }
 }

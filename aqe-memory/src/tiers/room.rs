@@ -42,6 +42,8 @@ impl Tiers {
                 return false;
             };
             self.look_through(shared, (tier, victim), SLICE, Keeping::None, now);
+            // Nor is its memory wanted for new entries.
+            self.spare = None;
             true
         })
     }
@@ -64,6 +66,7 @@ impl Tiers {
             drop(closed);
             let Some(number) = found else { return false };
             queue.take_waiting(number);
+            segment(number).leave(None);
             let victim = Victim { number, offset: 0 };
             self.look_through(shared, (tier, victim), u64::MAX, Keeping::All, now);
             true
