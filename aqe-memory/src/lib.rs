@@ -44,6 +44,8 @@
 //! | expire | An entry's time is over: no read gives it any more, to the millisecond (beyond 24 days, to the second), as far as the clock's tick of 1 to 10 ms goes. Its memory follows within a fraction of a second of its neighbours' end. |
 //! | evict | There is no room: an entry is compressed, or in memory alone dropped. In a folder nothing is dropped; a put is refused. |
 //! | remove | Somebody asked for it. |
+//! | clean up | Memory and disk that nothing needs are given back: [`Store::cleanup_with`]. |
+//! | optimize | What is compressed is made smaller: [`Store::optimize`]. |
 //! | version | What every put gives an entry anew, for [`Namespace::compare_and_set`]. |
 //! | written | It survives the end of the process: every put to a folder. |
 //! | synced | It survives the end of the machine: what was put before a [`Namespace::flush`]. |

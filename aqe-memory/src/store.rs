@@ -261,7 +261,8 @@ impl Store {
         &self.default.core
     }
 
-    /// Gives the memory of everything that is over back to the system. A store does this by itself when the time comes.
+    /// Gives the memory of everything that is over back to the system. A store does this by itself when the time comes;
+    /// [`cleanup_with`](Self::cleanup_with) can do more, and reports what it did.
     pub fn cleanup(&self) {
         self.default.core.sweep();
     }
