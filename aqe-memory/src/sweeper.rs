@@ -113,7 +113,7 @@ fn run(core: &Weak<Core>, alarm: &Alarm) {
 
 #[cfg(test)]
 mod tests {
-    use crate::{MemoryConfig, Store};
+    use crate::{MemoryConfig, MemoryReading, Store};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -143,6 +143,24 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(store.get(b"long").is_some());
+    }
+
+    #[test]
+    fn the_store_makes_way_without_a_call() {
+        let full = MemoryReading {
+            limit_bytes: 1 << 30,
+            used_bytes: 1 << 30,
+        };
+        let store = Store::builder().memory_gauge(move || Some(full)).build();
+        let (store, start) = (store.unwrap(), Instant::now());
+        while store.stats().shrunk == 0 {
+            let waited = start.elapsed();
+            assert!(waited < Duration::from_secs(30), "{:?}", store.stats());
+            std::thread::yield_now();
+        }
+        assert!(store.stats().ceiling_bytes < store.config().max_size);
+        store.put(b"key", b"value").unwrap();
+        assert!(store.contains(b"key"));
     }
 
     #[test]

@@ -174,9 +174,10 @@ pub(super) const BARS: [Millis; 9] = [
 impl Store {
     /// Finds out what the store is made of, by looking at every entry once.
     ///
-    /// That takes some 100 ns for each entry in memory, and for one on disk the time of reading it. Others go on meanwhile:
-    /// those who put wait for 64 entries at a time at most, and readers do not wait. Entries that are put, moved or removed
-    /// during the call may be left out.
+    /// That takes less than a microsecond for each entry in memory, and for one on disk the time of reading it; and, for as long as it
+    /// takes, eight bytes for each entry of one shard: of a folder an eighth of all. Others go on meanwhile: those who put wait
+    /// for 64 entries at a time at most, and readers do not wait. Entries that are put, moved or removed during the call may
+    /// be left out.
     ///
     /// ```
     /// use aqe_memory::{MemoryConfig, Store};
