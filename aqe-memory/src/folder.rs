@@ -16,6 +16,7 @@ use crate::disk::recovery::{self, Damage, FoundRecord};
 use crate::disk::snapshot::{self, Known, Snapshot};
 use crate::disk::superblock::Superblock;
 use crate::disk::sync::Syncs;
+use crate::disk::tip::Tip;
 use crate::disk::{self, Disk, OnDisk, WriteLock, dictionary, file};
 #[cfg(feature = "encryption")]
 use crate::error::RotateError;
@@ -39,6 +40,8 @@ pub(crate) struct Folder {
     path: PathBuf,
     superblock: Mutex<Superblock>,
     files: Arc<Files>,
+    /// Where readers in other processes hear what is new.
+    tip: Arc<Tip>,
     syncs: Syncs,
     damage: Vec<Damage>,
     /// For as long as the store is there, nobody else writes.
@@ -103,6 +106,7 @@ impl Folder {
         change(&mut changed);
         changed.save(&self.path)?;
         *superblock = changed;
+        self.tip.renamed();
         Ok(())
     }
 }
@@ -111,7 +115,7 @@ impl Store {
     /// Opens the store in a folder, or begins one there. What is put is written to the folder before the call returns, and
     /// is there when the process was ended in whatever way; see [`flush`](Namespace::flush) for the end of the machine.
     ///
-    /// One process at a time writes to a folder.
+    /// One process at a time writes to a folder; others read what it puts with a [`Reader`](crate::Reader).
     ///
     /// # Errors
     ///
@@ -150,17 +154,19 @@ impl Store {
             superblock.save(path)?;
         }
         let files = Arc::new(Files::new(path.to_owned(), true));
+        let tip = Arc::new(Tip::take(path, superblock.id)?);
         let most_bytes = config.max_disk_size;
         let folder = Folder {
             path: path.to_owned(),
             superblock: Mutex::new(superblock.clone()),
             files: Arc::clone(&files),
+            tip: Arc::clone(&tip),
             syncs: Syncs::default(),
             damage: Vec::new(),
             _lock: lock,
         };
         Self::build(config, clock, hooks, Some(folder), vault, |core| {
-            recover(core, &superblock, files, most_bytes)
+            recover(core, &superblock, (files, tip), most_bytes)
         })
     }
 
@@ -252,7 +258,7 @@ fn vault(
 fn recover(
     core: &mut Core,
     superblock: &Superblock,
-    files: Arc<Files>,
+    (files, tip): (Arc<Files>, Arc<Tip>),
     most_bytes: u64,
 ) -> Result<(), OpenError> {
     let now = core.clock.now();
@@ -279,9 +285,12 @@ fn recover(
     // By their place in the snapshot, the segments of files that are there, and how far the snapshot knows them.
     let mut segments = vec![None; known.len()];
     let mut candidates = Vec::new();
-    let (mut bytes, mut next_file) = (0, 0);
+    // No number is given twice, also that of a file that is gone: a snapshot may know it still, or a reader.
+    let last_known = known.keys().max();
+    let mut next_file = last_known.map_or(0, |last| last + 1).max(tip.next_file());
+    let mut bytes = 0;
     for number in recovery::numbers(&files.folder)? {
-        next_file = number + 1;
+        next_file = next_file.max(number + 1);
         let known = known.get(&number);
         let (from, dead, times, seed, key) = match known {
             Some((_, known)) => {
@@ -377,8 +386,9 @@ fn recover(
         newest.settle(shared, snapshot.is_some());
     }
     *core.versions.get_mut() = versions;
+    tip.opened(next_file);
     tiers.disk = Some(Disk::new(
-        files,
+        (files, tip),
         superblock.id,
         next_file,
         bytes,

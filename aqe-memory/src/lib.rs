@@ -55,6 +55,7 @@
 //! | module | what it gives | feature |
 //! | --- | --- | --- |
 //! | [`backend`] | the store as a trait, for those who keep entries elsewhere | always there |
+//! | [`reader`] | reading a folder while another process writes to it | always there |
 //! | `conformance` | checks that any implementation of it can be run through | `conformance` |
 //! | `crypt` | keys: from the environment, a file, a provider of one's own | `encryption`; builds a C library |
 //! | | analyses, diagnoses and reports can be serialized | `serde` |
@@ -64,7 +65,7 @@
 //!
 //! # Limits
 //!
-//! One process at a time has a folder open. A folder's index is in memory: about twelve bytes for each entry. Listing keys looks
+//! One process at a time writes to a folder; others read it with a [`Reader`]. A folder's index is in memory: about twelve bytes for each entry. Listing keys looks
 //! at every key. Reads of entries that are on disk only block their thread for as long as the disk takes. Memory is mapped and counted in
 //! pages of 4 KiB.
 
@@ -90,6 +91,7 @@ mod names;
 mod namespace;
 mod overwriting;
 mod pressure;
+pub mod reader;
 mod reading;
 mod reclaim;
 mod removal;
@@ -149,6 +151,7 @@ pub use self::insight::trends::{Rates, TrendSample, Trends};
 pub use self::load::LoadError;
 pub use self::namespace::Namespace;
 pub use self::pressure::MemoryReading;
+pub use self::reader::{Reader, ReaderNamespace};
 pub use self::reclaim::{Cleanup, CleanupReport, Footprint, Optimize, OptimizeReport};
 pub use self::removal::Removal;
 pub use self::stats::{Cause, StoreStats};

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::codec::{Codec, Decoder, Encoder, Method};
+use crate::codec::{Codec, Decoder, Dictionary, Encoder, Method};
 use crate::dictionaries::{Dictionaries, MOST_VALUE};
 use crate::disk::file::HEADER;
 use crate::disk::files::Files;
@@ -66,8 +66,6 @@ thread_local! {
 }
 /// A thread does not keep a longer scratch than this.
 const MOST_SCRATCH: usize = 1 << 20;
-/// What is read of a record on disk before its length is known: most records are shorter.
-const FIRST_READ: usize = 2048;
 
 /// Lends the thread's scratch.
 pub(crate) fn with_scratch<R>(use_it: impl FnOnce(&mut Vec<u8>) -> R) -> R {
@@ -139,20 +137,9 @@ impl Shared {
 
     fn try_load(&self, segment: &Segment, offset: u32, record: &mut Vec<u8>) -> Option<()> {
         let on_disk = segment.on_disk?;
-        let file = self.files.as_ref()?.get(on_disk.file).ok()?;
-        let at = HEADER + u64::from(offset);
-        record.resize(FIRST_READ, 0);
-        let mut read = file::read_at(&file, record, at).ok()?;
-        let len = packed::length_of(*record[..read].first_chunk()?);
-        // No longer than the segment is: what is on disk is not believed.
-        if len > (segment.used() - offset) as usize {
-            return None;
-        }
-        record.resize(len, 0);
-        if len > read {
-            read += file::read_at(&file, &mut record[read..], at + read as u64).ok()?;
-        }
-        (read >= len && packed::whole(record, on_disk.seed) == Some(len)).then_some(())
+        let files = self.files.as_ref()?;
+        let read = files.read_record(on_disk, offset, segment.used(), record);
+        read.ok()?.then_some(())
     }
 
     /// Where a slot's entry is kept. The caller holds the lock of its shard.
@@ -474,21 +461,29 @@ impl Shared {
 
     /// The value of a compressed record.
     pub(crate) fn decode(&self, record: &Packed<'_>) -> Option<Box<[u8]>> {
-        let form = match record.form {
-            Form::Plain => return Some(record.stored.into()),
-            Form::Gone => return None,
-            Form::Encoded(form) => form,
-        };
-        let dictionary = match form.dictionary() {
-            0 => None,
-            id => Some(self.dictionaries.get(id)?),
-        };
-        let mut value = vec![0; form.raw_len()].into_boxed_slice();
-        let decoded = CODER.with_borrow_mut(|(_, decoder)| {
-            decoder.decode(form, record.stored, dictionary.as_deref(), &mut value)
-        });
-        decoded.ok().map(|()| value)
+        decode(record, |id| self.dictionaries.get(id))
     }
+}
+
+/// The value of a compressed record; `dictionary` gives what it was compressed with.
+pub(crate) fn decode(
+    record: &Packed<'_>,
+    dictionary: impl FnOnce(u32) -> Option<Arc<Dictionary>>,
+) -> Option<Box<[u8]>> {
+    let form = match record.form {
+        Form::Plain => return Some(record.stored.into()),
+        Form::Gone => return None,
+        Form::Encoded(form) => form,
+    };
+    let dictionary = match form.dictionary() {
+        0 => None,
+        id => Some(dictionary(id)?),
+    };
+    let mut value = vec![0; form.raw_len()].into_boxed_slice();
+    let decoded = CODER.with_borrow_mut(|(_, decoder)| {
+        decoder.decode(form, record.stored, dictionary.as_deref(), &mut value)
+    });
+    decoded.ok().map(|()| value)
 }
 
 impl<'a> View<'a> {

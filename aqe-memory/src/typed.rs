@@ -40,6 +40,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::disk::DiskError;
 use crate::entries::Entries;
 use crate::error::{CompareError, PutError};
 use crate::load::LoadError;
@@ -478,6 +479,9 @@ pub enum TypedError {
     /// The store did not take the bytes.
     #[error(transparent)]
     Put(#[from] PutError),
+    /// A [reader](crate::reader) cannot read the folder.
+    #[error(transparent)]
+    Read(#[from] DiskError),
 }
 
 impl From<CompareError> for TypedError {

@@ -407,3 +407,14 @@ fn a_long_life_is_not_prolonged_by_moving_it_about() {
     clock.advance(Duration::from_secs(1));
     assert!(!store.contains(b"kept"));
 }
+
+#[test]
+fn thresholds_that_are_none_are_refused() {
+    let refused = |config: MemoryConfig| Store::new(config).unwrap_err().to_string();
+    let config = MemoryConfig::default;
+    assert!(refused(config().gc_threshold(0)).contains("`gc_threshold` is 0"));
+    assert!(refused(config().gc_threshold(101)).contains("make it 1 to 100"));
+    assert!(refused(config().pressure_threshold(101)).contains("`pressure_threshold` is 101"));
+    assert!(refused(config().cleanup_interval(Duration::ZERO)).contains("`cleanup_interval`"));
+    assert!(Store::new(config().pressure_threshold(None)).is_ok());
+}

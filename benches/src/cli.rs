@@ -4,17 +4,18 @@ use std::path::PathBuf;
 
 use xtask::{Failure, Result};
 
-use crate::memory::hits;
+use crate::memory::{hits, store};
 use crate::queue;
 use crate::rounds::{Plan, Scale};
 
 /// How to call the program.
 pub const USAGE: &str = "\
-usage: compare AREA [--json] [--rounds N] [--only PATTERN]... [--quick] [--traces FOLDER]
+usage: compare AREA [--json | --bars] [--rounds N] [--only PATTERN]... [--quick] [--minutes N] [--traces FOLDER]
 
 areas:
   queue      operations through queues and worker pools
   batch      many items in chunks, and durable checkpoints
+  memory     entries in caches and stores: speed, memory, expiry, durability
   codec      values made small and brought back
   runner     test suites through test runners, and what one process costs
   launcher   of these only what one process costs, which needs no suite
@@ -22,11 +23,12 @@ areas:
   hits       which reads find their entry in a cache: counted, so one round is all
 
 options:
-  --bars           area queue: print for each ratio that aqe sets itself whether it was met
+  --bars           areas queue and memory: print for each ratio that aqe sets itself whether it was met
   --json           print a list of {\"workload\",\"metric\",\"unit\",\"aqe\",\"peers\"}; lower is better
   --rounds N       rounds over everything, interleaved (default 5)
   --only PATTERN   only pairings whose WORKLOAD/CONTENDER contains PATTERN; any of several
   --quick          one round of small workloads: shows that it works, measures nothing
+  --minutes N      area memory: how long the churn of `bound` goes on (default 20 seconds)
   --traces FOLDER  area hits: read the traces in it too (.lirs and .trc, .arc)
 ";
 
@@ -52,7 +54,7 @@ pub enum View {
     Tables,
     /// One list, for programs.
     Json,
-    /// The bars of the area `queue`, one a line.
+    /// The bars of the area, one a line.
     Bars,
 }
 
@@ -68,6 +70,7 @@ impl Request {
         let mut quick = false;
         let mut rounds = None;
         let mut only = Vec::new();
+        let mut minutes = None;
         let mut traces = None;
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -77,6 +80,7 @@ impl Request {
                 "--quick" => quick = true,
                 "--only" => only.push(value(arg, args.next())?.clone()),
                 "--rounds" => rounds = Some(count(arg, value(arg, args.next())?)?),
+                "--minutes" => minutes = Some(count(arg, value(arg, args.next())?)?),
                 "--traces" => traces = Some(PathBuf::from(value(arg, args.next())?)),
                 flag if flag.starts_with('-') => {
                     return Err(wrong(&format!("unknown option `{flag}`")));
@@ -93,9 +97,14 @@ impl Request {
         if area != hits::AREA && traces.is_some() {
             return Err(wrong(&format!("the area `{area}` reads no traces")));
         }
+        if area != store::AREA && minutes.is_some() {
+            return Err(wrong(&format!(
+                "no part of the area `{area}` lasts minutes"
+            )));
+        }
         let view = match views.as_slice() {
             [] => View::Tables,
-            [View::Bars] if area != queue::AREA => {
+            [View::Bars] if ![queue::AREA, store::AREA].contains(&area.as_str()) => {
                 return Err(wrong(&format!("the area `{area}` has no bars")));
             }
             [view] => *view,
@@ -112,6 +121,7 @@ impl Request {
             plan: Plan {
                 rounds: rounds.unwrap_or(usual),
                 scale,
+                minutes,
             },
             only,
             traces,
@@ -188,6 +198,7 @@ mod tests {
             "hits --rounds 3",
             "hits --traces",
             "queue --traces folder",
+            "queue --minutes 1",
         ] {
             let failure = parse(line).unwrap_err().to_string();
             assert!(failure.contains("usage: compare"), "{line}: {failure}");

@@ -6,15 +6,17 @@
 //! two runs.
 //!
 //! - [`batch`]: many items in chunks, on threads and as tasks, and what a durable checkpoint costs.
-//! - [`memory`]: which reads of a cache find their entry, and how small values become.
+//! - [`memory`]: entries in caches and stores, which reads of a cache find theirs, and how small values become.
 //! - [`queue`]: operations through queues and worker pools.
 //! - [`runner`]: test suites through test runners, and what one process costs.
 //! - [`verdicts`]: whether all runners come to the same verdicts; no speed.
-//! - [`rounds`], [`report`], [`measure`]: how samples are taken, summed up and shown.
+//! - [`rounds`], [`report`], [`bars`], [`measure`], [`allocations`]: how samples are taken, summed up, shown and judged.
 //!
 //! The Criterion benches beside this crate (`cargo bench -p aqe-benches`) ask narrower questions, each with the obvious
 //! alternative beside it, all in one process: good for seeing what a change did, not for claims.
 
+pub mod allocations;
+pub mod bars;
 pub mod batch;
 pub mod cli;
 pub mod measure;
@@ -24,3 +26,4 @@ pub mod report;
 pub mod rounds;
 pub mod runner;
 pub mod verdicts;
+mod workloads;

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use aqe_benches::cli::{self, Request, View};
-use aqe_benches::memory::{codec, hits};
+use aqe_benches::memory::{codec, hits, store};
 use aqe_benches::rounds::{self, SAMPLE, Scale};
-use aqe_benches::{batch, measure, queue, report, runner, verdicts};
+use aqe_benches::{bars, batch, measure, queue, report, runner, verdicts};
 use xtask::Result;
 
 fn main() -> ExitCode {
@@ -36,6 +36,7 @@ fn compare(request: &Request) -> Result<()> {
     let rows = match request.area.as_str() {
         queue::AREA => rounds::run(queue::AREA, &queue::pairings(request), request.plan)?,
         batch::AREA => rounds::run(batch::AREA, &batch::pairings(request), request.plan)?,
+        store::AREA => rounds::run(store::AREA, &store::pairings(request), request.plan)?,
         codec::AREA => rounds::run(codec::AREA, &codec::pairings(request), request.plan)?,
         runner::AREA => runner::compare(request)?,
         runner::LAUNCHER => runner::compare_launcher(request)?,
@@ -52,7 +53,8 @@ fn compare(request: &Request) -> Result<()> {
         View::Tables if request.area == hits::AREA => hits::to_text(&rows),
         View::Tables => report::to_text(&rows),
         View::Json => report::to_json(&rows),
-        View::Bars => queue::bars::to_text(&rows),
+        View::Bars if request.area == store::AREA => bars::to_text(store::bars::BARS, &rows),
+        View::Bars => bars::to_text(queue::bars::BARS, &rows),
     };
     println!("{}", text.trim_end());
     Ok(())
@@ -65,6 +67,7 @@ fn sample(area: &str, workload: &str, contender: &str, scale: &str) -> Result<()
     let mut readings = match area {
         queue::AREA => queue::sample(workload, contender, scale)?,
         batch::AREA => batch::sample(workload, contender, scale)?,
+        store::AREA => store::sample(workload, contender, scale)?,
         codec::AREA => codec::sample(workload, contender, scale)?,
         runner::AREA => runner::sample(workload, contender, scale)?,
         other => return Err(cli::wrong(&format!("there is no area `{other}`"))),

@@ -16,6 +16,9 @@ use crate::report::{AQE, Row, Score};
 /// The word that makes `compare` take one sample and print it: `compare sample AREA WORKLOAD CONTENDER SCALE`.
 pub const SAMPLE: &str = "sample";
 
+/// The variable that tells a sample how many minutes to go on; 0 is the usual time.
+pub const MINUTES: &str = "AQE_COMPARE_MINUTES";
+
 /// One pairing of a workload with a contender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pairing {
@@ -34,6 +37,8 @@ pub struct Plan {
     pub rounds: usize,
     /// How large the workloads are.
     pub scale: Scale,
+    /// For how long those go on that go on for a while, where that is not the usual time.
+    pub minutes: Option<usize>,
 }
 
 /// The size of a workload.
@@ -92,6 +97,7 @@ pub fn run(area: &str, pairings: &[Pairing], plan: Plan) -> Result<Vec<Row>> {
                 "round {round}/{}: {} with {}",
                 plan.rounds, pairing.workload, pairing.contender
             );
+            let minutes = plan.minutes.unwrap_or(0);
             let sample = Command::new(program.display().to_string())
                 .arg(SAMPLE)
                 .arg(area)
@@ -102,7 +108,8 @@ pub fn run(area: &str, pairings: &[Pairing], plan: Plan) -> Result<Vec<Row>> {
                 .env_remove("LD_LIBRARY_PATH")
                 // With it, every test that is meant to panic reads its debug information first.
                 .env_remove("RUST_BACKTRACE")
-                .limit(pairing.limit)
+                .env(MINUTES, minutes.to_string())
+                .limit(pairing.limit + Duration::from_secs(60) * minutes as u32)
                 .read()
                 .and_then(|text| decode(&text));
             match sample {

@@ -1,7 +1,7 @@
 //! Files of dictionaries. Each is written before the first record needs it, and stays.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub(crate) fn save(
     vault: Option<&Vault>,
 ) -> Result<(), DiskError> {
     let id = dictionary.id().get();
-    let path = folder.join(format!("{id:08x}.{EXTENSION}"));
+    let path = path(folder, id);
     let (bytes, beside) = (
         encode(store, namespace, dictionary, vault),
         path.with_extension("new"),
@@ -41,6 +41,21 @@ pub(crate) fn save(
     written.map_err(DiskError::of("write", &beside))?;
     fs::rename(&beside, &path).map_err(DiskError::of("replace", &path))?;
     sync_folder(folder).map_err(DiskError::of("sync", folder))
+}
+
+/// Reads the dictionary of a number. `None` if there is none, or if it is damaged or sealed with a key that is not known.
+pub(crate) fn load(
+    folder: &Path,
+    id: u32,
+    store: [u8; 16],
+    vault: Option<&Vault>,
+) -> Result<Option<Made>, DiskError> {
+    let path = path(folder, id);
+    match read(&path) {
+        Ok(bytes) => Ok(decode(&bytes, store, vault)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(DiskError::of("read", &path)(error)),
+    }
 }
 
 /// Reads all dictionaries of a folder. One that is damaged is left out.
@@ -69,7 +84,11 @@ pub(crate) fn load_all(
     Ok(all)
 }
 
-fn read(path: &PathBuf) -> std::io::Result<Vec<u8>> {
+fn path(folder: &Path, id: u32) -> PathBuf {
+    folder.join(format!("{id:08x}.{EXTENSION}"))
+}
+
+fn read(path: &PathBuf) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = File::open(path)?;
     file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
@@ -81,7 +100,7 @@ fn encode(
     namespace: u16,
     dictionary: &Dictionary,
     vault: Option<&Vault>,
-) -> std::io::Result<Vec<u8>> {
+) -> io::Result<Vec<u8>> {
     let id = dictionary.id().get();
     let sealer = vault.map(|vault| vault.sealer(What::Dictionary, id.into()));
     let sealer = sealer.transpose()?;

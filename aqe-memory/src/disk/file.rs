@@ -56,7 +56,8 @@ impl Header {
 
     /// With what the checksums of the file's records begin.
     pub(crate) fn seed(&self) -> u32 {
-        crc32fast::hash(&self.encode())
+        // Without the header's own checksum: what ends with the checksum of all before it has the same one, whatever it is.
+        crc32fast::hash(&self.encode()[..CHECKSUM])
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
@@ -303,6 +304,19 @@ mod tests {
             assert_eq!(Header::decode(&bytes), None, "byte {at}");
             assert_eq!(Header::decode(&bytes[..at]), None);
         }
+    }
+
+    /// It was the checksum of the whole header with its checksum, which is the same number for all headers.
+    #[test]
+    fn files_have_seeds_of_their_own() {
+        let header = |file| Header {
+            store: [7; 16],
+            file,
+            epoch: 1_600_000_000_123,
+            end: Millis::MAX,
+            key: None,
+        };
+        assert_ne!(header(1).seed(), header(2).seed());
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::file;
+use super::OnDisk;
+use super::file::{self, HEADER};
+use crate::segment::packed;
 
 /// The files of a folder, of which those that were used last are kept open.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ type Group = Vec<(u64, Arc<File>)>;
 const GROUPS: usize = 16;
 /// Files of a group that are kept open: 256 in all, a quarter of what a process usually may.
 const MOST_OPEN: usize = 16;
+/// What is read of a record before its length is known: most records are shorter.
+const FIRST_READ: usize = 2048;
 
 impl Files {
     pub(crate) fn new(folder: PathBuf, writable: bool) -> Self {
@@ -49,6 +53,40 @@ impl Files {
         Ok(self.keep(number, file))
     }
 
+    /// Reads the record at an offset of a segment's file, of which `used` bytes are records. Says whether it is one.
+    pub(crate) fn read_record(
+        &self,
+        on_disk: OnDisk,
+        offset: u32,
+        used: u32,
+        record: &mut Vec<u8>,
+    ) -> io::Result<bool> {
+        let file = self.get(on_disk.file)?;
+        let at = HEADER + u64::from(offset);
+        record.resize(FIRST_READ, 0);
+        let mut read = file::read_at(&file, record, at)?;
+        let Some(word) = record[..read].first_chunk() else {
+            return Ok(false);
+        };
+        let len = packed::length_of(*word);
+        // No longer than the segment is: what is on disk is not believed.
+        if len > used.saturating_sub(offset) as usize {
+            return Ok(false);
+        }
+        record.resize(len, 0);
+        if len > read {
+            read += file::read_at(&file, &mut record[read..], at + read as u64)?;
+        }
+        Ok(read >= len && packed::whole(record, on_disk.seed) == Some(len))
+    }
+
+    /// Closes a file that another process has removed.
+    pub(crate) fn forget(&self, number: u64) {
+        self.group(number)
+            .lock()
+            .retain(|(other, _)| *other != number);
+    }
+
     /// Keeps a file open that was opened elsewhere.
     pub(crate) fn keep(&self, number: u64, file: File) -> Arc<File> {
         let file = Arc::new(file);
@@ -60,9 +98,7 @@ impl Files {
 
     /// Removes a file from the folder. Whoever has it open reads on.
     pub(crate) fn remove(&self, number: u64) -> io::Result<()> {
-        self.group(number)
-            .lock()
-            .retain(|(other, _)| *other != number);
+        self.forget(number);
         std::fs::remove_file(file::path(&self.folder, number))
     }
 

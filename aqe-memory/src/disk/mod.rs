@@ -12,6 +12,7 @@ pub(crate) mod recovery;
 pub(crate) mod snapshot;
 pub(crate) mod superblock;
 pub(crate) mod sync;
+pub(crate) mod tip;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,6 +24,7 @@ use self::file::{HEADER, Header};
 use self::files::Files;
 pub(crate) use self::lock::WriteLock;
 use self::sync::Dirty;
+use self::tip::Tip;
 use crate::clock::Millis;
 use crate::seal::KEY_REF;
 
@@ -30,6 +32,7 @@ use crate::seal::KEY_REF;
 #[derive(Debug)]
 pub(crate) struct Disk {
     pub(crate) files: Arc<Files>,
+    tip: Arc<Tip>,
     store: [u8; 16],
     next_file: u64,
     /// Bytes of all files.
@@ -53,7 +56,7 @@ pub(crate) struct OnDisk {
 
 impl Disk {
     pub(crate) fn new(
-        files: Arc<Files>,
+        (files, tip): (Arc<Files>, Arc<Tip>),
         store: [u8; 16],
         next_file: u64,
         bytes: u64,
@@ -61,6 +64,7 @@ impl Disk {
     ) -> Self {
         Self {
             files,
+            tip,
             store,
             next_file,
             bytes,
@@ -92,6 +96,7 @@ impl Disk {
         let created = file::create(&self.files.folder, &header)?;
         // Only now: a number whose file could not be created is tried again.
         self.next_file += 1;
+        self.tip.created(self.next_file);
         self.bytes += HEADER;
         self.dirty_names = true;
         let created = self.files.keep(header.file, created);
@@ -126,6 +131,7 @@ impl Disk {
         };
         file::write_at(&file, record, HEADER + u64::from(offset))
             .map_err(|error| DiskError::of("write to", &path())(error))?;
+        self.tip.appended(on_disk.file);
         self.bytes += record.len() as u64;
         self.unknown += record.len() as u64;
         Ok(())
@@ -142,6 +148,7 @@ impl Disk {
 
     /// Forgets a file of this many bytes of records, which was removed.
     pub(crate) fn forget(&mut self, on_disk: OnDisk, bytes: u64) {
+        self.tip.removed();
         self.dirty.remove(&on_disk.file);
         self.bytes = self.bytes.saturating_sub(HEADER + bytes);
     }

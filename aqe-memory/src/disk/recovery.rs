@@ -113,6 +113,14 @@ pub(crate) fn scan(
         bytes: begin + u64::from(bytes.start)..begin + u64::from(bytes.end),
         what: "no record whose checksum fits",
     }));
+    // What was never acknowledged looks like what was damaged. Nothing is known of it but that it is there.
+    if scanned.torn {
+        damage.push(Damage {
+            path,
+            bytes: begin + u64::from(scanned.end)..begin + bytes.len() as u64,
+            what: "no record at its end: a write that did not come to its end, or damage",
+        });
+    }
     Ok(from + scanned.end)
 }
 

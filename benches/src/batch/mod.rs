@@ -11,33 +11,18 @@ mod state;
 
 use std::time::Duration;
 
-use xtask::{Failure, Result};
+use xtask::Result;
 
 use crate::cli::Request;
 use crate::measure::Reading;
 use crate::rounds::{Pairing, Scale};
+use crate::workloads::{self, Entry, Workload, entry, failed, folder};
 
 /// The name of this area.
 pub const AREA: &str = "batch";
 
 /// The longest sample takes a few seconds when all is well.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// A contender's name and how to take a sample of it.
-struct Entry {
-    name: &'static str,
-    sample: fn(Scale) -> Result<Vec<Reading>>,
-}
-
-const fn entry(name: &'static str, sample: fn(Scale) -> Result<Vec<Reading>>) -> Entry {
-    Entry { name, sample }
-}
-
-/// A workload and those who do it.
-struct Workload {
-    name: &'static str,
-    entries: &'static [Entry],
-}
 
 const WORKLOADS: &[Workload] = &[
     Workload {
@@ -97,19 +82,7 @@ const WORKLOADS: &[Workload] = &[
 /// The pairings that were asked for, workload by workload.
 #[must_use]
 pub fn pairings(request: &Request) -> Vec<Pairing> {
-    let mut pairings = Vec::new();
-    for workload in WORKLOADS {
-        for contender in workload.entries {
-            if request.wants(workload.name, contender.name) {
-                pairings.push(Pairing {
-                    workload: workload.name.to_owned(),
-                    contender: contender.name.to_owned(),
-                    limit: LIMIT,
-                });
-            }
-        }
-    }
-    pairings
+    workloads::pairings(WORKLOADS, LIMIT, request)
 }
 
 /// Takes one sample in this process.
@@ -118,30 +91,7 @@ pub fn pairings(request: &Request) -> Vec<Pairing> {
 ///
 /// When a name is unknown, or when the results of the items are not what they should be.
 pub fn sample(workload: &str, contender: &str, scale: Scale) -> Result<Vec<Reading>> {
-    let entry = WORKLOADS
-        .iter()
-        .find(|known| known.name == workload)
-        .and_then(|known| known.entries.iter().find(|it| it.name == contender));
-    let entry = entry.ok_or_else(|| {
-        Failure::new(format!(
-            "there is no batch workload `{workload}` with `{contender}`"
-        ))
-    })?;
-    (entry.sample)(scale)
-}
-
-/// Any error of a run as a failed sample.
-fn failed(error: impl std::fmt::Display) -> Failure {
-    Failure::new(error.to_string())
-}
-
-/// A folder on the disk of the program, not in the system's folder for temporary files, which may be in memory.
-fn folder() -> Result<tempfile::TempDir> {
-    let program = std::env::current_exe().map_err(failed)?;
-    let place = program
-        .parent()
-        .ok_or_else(|| Failure::new("this program is in no folder"))?;
-    tempfile::tempdir_in(place).map_err(failed)
+    workloads::sample(WORKLOADS, (AREA, workload, contender), scale)
 }
 
 #[cfg(test)]
@@ -151,11 +101,7 @@ mod tests {
     #[test]
     fn every_contender_does_every_workload_rightly() {
         for workload in WORKLOADS {
-            for contender in workload.entries {
-                let readings = (contender.sample)(Scale::Quick);
-                let place = (workload.name, contender.name);
-                assert!(readings.is_ok(), "{place:?}: {readings:?}");
-            }
+            workloads::tests::every_contender_does(workload);
         }
     }
 }

@@ -1,42 +1,6 @@
-//! The ratios that aqe sets itself, each to a named peer in the same run.
-//!
-//! They are kept here as numbers, so that one command tells how far each is: `compare queue --bars`. Missing one is no
-//! failure of the command, which measures and does not judge; a changed number here is a changed promise.
+//! The ratios of the area `queue`.
 
-use std::fmt::Write as _;
-
-use crate::report::{AQE, Row};
-
-/// What aqe's median is held against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Against {
-    /// The median of this contender.
-    Peer(&'static str),
-    /// The lowest median of all others.
-    BestPeer,
-    /// Nothing: the number itself has a limit.
-    Limit,
-}
-
-/// One bar.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bar {
-    workload: &'static str,
-    metric: &'static str,
-    against: Against,
-    at_most: f64,
-}
-
-/// How a bar was met.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// Aqe's number, as a ratio when the bar is one.
-    pub measured: f64,
-    /// Whom it was measured against.
-    pub against: String,
-    /// Whether it is not above the bar.
-    pub met: bool,
-}
+use crate::bars::{Against, Bar, bar, limit, wall};
 
 /// Every bar, workload by workload.
 pub const BARS: &[Bar] = &[
@@ -102,172 +66,31 @@ pub const BARS: &[Bar] = &[
     ),
     wall("cpu-4us-100k", Against::Peer("2-bare-threads"), 1.04),
     wall("sleep1ms-10k-c100", Against::Peer("100-bare-loops"), 1.01),
-    Bar {
-        workload: "sleep1ms-10k-c100",
-        metric: "cpu",
-        against: Against::Peer("bare-buffer-unordered"),
-        at_most: 1.3,
-    },
-    Bar {
-        workload: "memory-1M-pending",
-        metric: "pending-memory",
-        against: Against::BestPeer,
-        at_most: 0.95,
-    },
+    bar(
+        "sleep1ms-10k-c100",
+        "cpu",
+        Against::Peer("bare-buffer-unordered"),
+        1.3,
+    ),
+    bar(
+        "memory-1M-pending",
+        "pending-memory",
+        Against::BestPeer,
+        0.95,
+    ),
 ];
-
-const fn wall(workload: &'static str, against: Against, at_most: f64) -> Bar {
-    Bar {
-        workload,
-        metric: "wall",
-        against,
-        at_most,
-    }
-}
-
-const fn limit(workload: &'static str, metric: &'static str, at_most: f64) -> Bar {
-    Bar {
-        workload,
-        metric,
-        against: Against::Limit,
-        at_most,
-    }
-}
-
-impl Bar {
-    /// How it was met in a run, or `None` when the run did not measure both sides of it.
-    #[must_use]
-    pub fn outcome(&self, rows: &[Row]) -> Option<Outcome> {
-        let row = rows
-            .iter()
-            .find(|row| row.workload == self.workload && row.metric == self.metric)?;
-        let aqe = row.aqe()?;
-        let (measured, against) = match self.against {
-            Against::Limit => (aqe, self.opponent().to_owned()),
-            Against::Peer(name) => (ratio(aqe, row.median_of(name)?)?, name.to_owned()),
-            Against::BestPeer => {
-                let peers = row.scores.iter().filter(|score| score.contender != AQE);
-                let best = peers.min_by(|a, b| a.median.total_cmp(&b.median))?;
-                (ratio(aqe, best.median)?, best.contender.clone())
-            }
-        };
-        Some(Outcome {
-            measured,
-            against,
-            met: measured <= self.at_most,
-        })
-    }
-
-    /// What it is held against, where a run did not tell.
-    fn opponent(&self) -> &'static str {
-        match self.against {
-            Against::Peer(name) => name,
-            Against::BestPeer => "the best peer",
-            Against::Limit => "(a limit, in its unit)",
-        }
-    }
-}
-
-fn ratio(aqe: f64, peer: f64) -> Option<f64> {
-    (peer > 0.0).then(|| aqe / peer)
-}
-
-/// One line for every bar, those that the run did not measure included.
-#[must_use]
-pub fn to_text(rows: &[Row]) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "{:22} {:21} {:28} {:>9} {:>7}",
-        "workload", "metric", "aqe ÷", "measured", "bar"
-    );
-    for bar in BARS {
-        let outcome = bar.outcome(rows);
-        let (measured, against, verdict) = match &outcome {
-            Some(outcome) => (
-                format!("{:.3}", outcome.measured),
-                outcome.against.as_str(),
-                if outcome.met { "met" } else { "missed" },
-            ),
-            None => ("-".to_owned(), bar.opponent(), "not measured"),
-        };
-        let _ = writeln!(
-            text,
-            "{:22} {:21} {:28} {:>9} {:>7} {verdict}",
-            bar.workload, bar.metric, against, measured, bar.at_most
-        );
-    }
-    text
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bars;
     use crate::cli::Request;
     use crate::queue;
-    use crate::report::Score;
-
-    fn row(workload: &str, metric: &str, scores: &[(&str, f64)]) -> Row {
-        let score = |&(contender, median): &(&str, f64)| Score {
-            contender: contender.to_owned(),
-            median,
-            min: median,
-            max: median,
-        };
-        Row {
-            workload: workload.to_owned(),
-            metric: metric.to_owned(),
-            unit: "ns/op".to_owned(),
-            scores: scores.iter().map(score).collect(),
-        }
-    }
 
     #[test]
     fn every_bar_names_a_pairing_that_is_taken() {
         let request = Request::parse(&["queue".to_owned()]).unwrap();
         let pairings = queue::pairings(&request);
-        for bar in BARS {
-            let taken = |contender: &str| {
-                pairings
-                    .iter()
-                    .any(|it| it.workload == bar.workload && it.contender == contender)
-            };
-            assert!(taken(AQE), "{bar:?}");
-            if let Against::Peer(peer) = bar.against {
-                assert!(taken(peer), "{bar:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_ratio_is_to_the_named_peer_or_to_the_best() {
-        let rows = [row(
-            "w",
-            "wall",
-            &[("slow", 200.0), (AQE, 60.0), ("fast", 100.0)],
-        )];
-        for (against, at_most, measured, name, met) in [
-            (Against::Peer("slow"), 0.30, 0.30, "slow", true),
-            (Against::BestPeer, 0.59, 0.60, "fast", false),
-            (Against::Limit, 60.0, 60.0, "(a limit, in its unit)", true),
-        ] {
-            let bar = wall("w", against, at_most);
-            let expected = Outcome {
-                measured,
-                against: name.to_owned(),
-                met,
-            };
-            assert_eq!(bar.outcome(&rows), Some(expected));
-        }
-    }
-
-    #[test]
-    fn what_was_not_measured_is_neither_met_nor_missed() {
-        let rows = [row("noop-1M-submit-all", "wall", &[(AQE, 60.0)])];
-        assert!(BARS.iter().all(|bar| bar.outcome(&rows).is_none()));
-        let text = to_text(&rows);
-        assert_eq!(text.lines().count(), BARS.len() + 1);
-        assert_eq!(text.matches("not measured").count(), BARS.len());
+        bars::tests::every_bar_names_a_pairing_that_is_taken(BARS, &pairings);
     }
 }

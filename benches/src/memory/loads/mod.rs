@@ -5,7 +5,7 @@
 //! stores, databases, content networks, builds, and programs that walk real structures.
 
 mod artefacts;
-mod chance;
+pub(super) mod chance;
 mod databases;
 mod files;
 mod key_value;
