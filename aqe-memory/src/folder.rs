@@ -23,14 +23,14 @@ use crate::error::RotateError;
 use crate::error::{CompareError, PutError};
 use crate::index::{Index, KeyHash, Place, Slot};
 use crate::namespace::Namespace;
-use crate::removal::Listen;
+use crate::removal::Hooks;
 use crate::seal::{Vault, What};
 use crate::segment::packed::{Form, Packed};
 use crate::segment::{Lifetime, Segment};
 use crate::shared::{Shared, View, kept_of, with_scratch};
 use crate::stats::Cause;
 use crate::store::{Core, Store, Version};
-use crate::tiers::{NoPlace, Step};
+use crate::tiers::{Goal, NoPlace};
 use crate::upkeep::Upkeep;
 use crate::writing::Expected;
 
@@ -61,6 +61,20 @@ impl Folder {
         names
             .map(|(name, number)| (name.clone(), *number))
             .collect()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What could not be used when the folder was opened.
+    pub(crate) fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// Why nothing is known to be on the disk any more, if that is so.
+    pub(crate) fn sync_failure(&self) -> Option<DiskError> {
+        self.syncs.failure()
     }
 
     pub(crate) fn files(&self) -> Arc<Files> {
@@ -108,7 +122,7 @@ impl Store {
     /// An [`OpenError`]. Nothing in the folder was changed then, unless the system refused something halfway through
     /// beginning a store.
     pub fn open(folder: impl AsRef<Path>, config: MemoryConfig) -> Result<Self, OpenError> {
-        Self::open_at(folder.as_ref(), config, Clock::system(), None)
+        Self::open_at(folder.as_ref(), config, Clock::system(), Hooks::default())
     }
 
     /// Like [`open`](Self::open), with time as for [`with_clock`](Self::with_clock).
@@ -121,14 +135,14 @@ impl Store {
         config: MemoryConfig,
         clock: &ManualClock,
     ) -> Result<Self, OpenError> {
-        Self::open_at(folder.as_ref(), config, clock.clock(), None)
+        Self::open_at(folder.as_ref(), config, clock.clock(), Hooks::default())
     }
 
     pub(crate) fn open_at(
         path: &Path,
         config: MemoryConfig,
         clock: Clock,
-        listen: Option<Box<Listen>>,
+        hooks: Hooks,
     ) -> Result<Self, OpenError> {
         config.sizes()?;
         disk::create_folder(path)?;
@@ -151,7 +165,7 @@ impl Store {
             damage: Vec::new(),
             _lock: lock,
         };
-        Self::build(config, clock, listen, Some(folder), vault, |core| {
+        Self::build(config, clock, hooks, Some(folder), vault, |core| {
             recover(core, &superblock, (files, tip), most_bytes)
         })
     }
@@ -496,7 +510,7 @@ impl Core {
             let mut put = || self.log_entry(hash, name, record, (deadline, now), expected);
             match put() {
                 Err(CompareError::Put(PutError::DiskFull)) => {
-                    self.compact(&self.upkeep.lock(), now);
+                    self.compact(&self.upkeep.lock(), Goal::MostlyDead, now);
                     put()
                 }
                 put => put,
@@ -643,7 +657,7 @@ impl Core {
         })
     }
 
-    fn flush(&self) -> Result<(), DiskError> {
+    pub(crate) fn flush(&self) -> Result<(), DiskError> {
         self.wait_synced(self.versions.load(Ordering::Relaxed))
     }
 
@@ -689,22 +703,6 @@ impl Core {
         snapshot.write(&folder.path)?;
         self.flush()?;
         snapshot::publish(&folder.path)
-    }
-
-    /// Moves entries out of segments that are mostly dead, and removes their files. The caller holds the upkeep.
-    pub(crate) fn compact(&self, _upkeep: &Upkeep, now: Millis) {
-        while let Some(step) = {
-            let mut tiers = self.tiers.lock();
-            tiers.compact(&self.shared, now)
-        } {
-            let Step::Done(doomed) = step else { continue };
-            // The copies must be on the disk before what they were copied from is not.
-            if self.flush().is_err() {
-                return;
-            }
-            let cleared = self.shared.remove_segment(doomed.0.number);
-            self.tiers.lock().reuse(&cleared);
-        }
     }
 }
 

@@ -44,6 +44,8 @@
 //! | expire | An entry's time is over: no read gives it any more, to the millisecond (beyond 24 days, to the second), as far as the clock's tick of 1 to 10 ms goes. Its memory follows within a fraction of a second of its neighbours' end. |
 //! | evict | There is no room: an entry is compressed, or in memory alone dropped. In a folder nothing is dropped; a put is refused. |
 //! | remove | Somebody asked for it. |
+//! | clean up | Memory and disk that nothing needs are given back: [`Store::cleanup_with`]. |
+//! | optimize | What is compressed is made smaller: [`Store::optimize`]. |
 //! | version | What every put gives an entry anew, for [`Namespace::compare_and_set`]. |
 //! | written | It survives the end of the process: every put to a folder. |
 //! | synced | It survives the end of the machine: what was put before a [`Namespace::flush`]. |
@@ -56,6 +58,7 @@
 //! | [`reader`] | reading a folder while another process writes to it | always there |
 //! | `conformance` | checks that any implementation of it can be run through | `conformance` |
 //! | `crypt` | keys: from the environment, a file, a provider of one's own | `encryption`; builds a C library |
+//! | | analyses, diagnoses and reports can be serialized | `serde` |
 //! | `typed` | values of a type instead of bytes, by serde | `typed`, on by default |
 //!
 //! The feature `zstd` adds Zstandard beside LZ4; it builds a C library.
@@ -84,12 +87,15 @@ mod error;
 mod fault_tests;
 mod folder;
 mod index;
+mod insight;
 mod load;
 mod names;
 mod namespace;
 mod overwriting;
+mod pressure;
 pub mod reader;
 mod reading;
+mod reclaim;
 mod removal;
 mod seal;
 mod segment;
@@ -137,9 +143,18 @@ pub use self::entries::Entries;
 #[cfg(feature = "encryption")]
 pub use self::error::RotateError;
 pub use self::error::{CompareError, NamespaceError, PutError, PutManyError};
+pub use self::insight::analysis::{
+    Amount, Analysis, DictionaryAnalysis, EntryTier, HistogramBar, LargeEntry, NamespaceAnalysis,
+    TierAnalysis,
+};
+pub use self::insight::diagnosis::{AllocationSite, Diagnosis, Finding, Problem, Severity};
+pub use self::insight::process::ProcessMemory;
+pub use self::insight::trends::{Rates, TrendSample, Trends};
 pub use self::load::LoadError;
 pub use self::namespace::Namespace;
+pub use self::pressure::MemoryReading;
 pub use self::reader::{Reader, ReaderNamespace};
+pub use self::reclaim::{Cleanup, CleanupReport, Footprint, Optimize, OptimizeReport};
 pub use self::removal::Removal;
 pub use self::stats::{Cause, StoreStats};
 pub use self::store::{Store, Version};

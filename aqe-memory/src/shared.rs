@@ -142,6 +142,12 @@ impl Shared {
         read.ok()?.then_some(())
     }
 
+    /// Where a slot's entry is kept. The caller holds the lock of its shard.
+    pub(crate) fn kind_of(&self, slot: Slot) -> Kind {
+        // SAFETY: the slot was found under the shard's lock, which is held.
+        unsafe { self.directory.get(slot.place().segment) }.kind
+    }
+
     /// The slot of the key of this hash, if its entry is at this place.
     pub(crate) fn slot_at(&self, hash: KeyHash, place: Place) -> Option<Slot> {
         let shard = self.index.read(hash);

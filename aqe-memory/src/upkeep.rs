@@ -1,8 +1,10 @@
 //! What is done beside the calls of users: clearing away, dictionaries, figures.
 
 use crate::clock::Millis;
+use crate::dictionaries::Made;
 use crate::stats::StoreStats;
 use crate::store::Core;
+use crate::tiers::Goal;
 
 /// The right to remove segments of files.
 #[derive(Debug)]
@@ -19,16 +21,33 @@ impl Core {
             let cleared = self.shared.clear(&segment);
             self.tiers.lock().reuse(&cleared);
         }
-        self.compact(&upkeep, now);
+        if self.folder.is_some() {
+            self.compact(&upkeep, Goal::MostlyDead, now);
+        }
         self.make_dictionaries();
         #[cfg(feature = "encryption")]
         self.forget_keys(&upkeep);
         // A snapshot that cannot be written makes opening the store slower, no more; what the disk refuses, puts hear of.
         let _ = self.snapshot(&upkeep);
         if any {
-            for shard in self.shared.index.shards() {
-                self.shared.index.shrink(&mut shard.write());
-            }
+            self.shrink_index();
+        }
+        self.sample();
+    }
+
+    /// Gives back what empty places of the index take.
+    pub(crate) fn shrink_index(&self) {
+        for shard in self.shared.index.shards() {
+            self.shared.index.shrink(&mut shard.write());
+        }
+    }
+
+    /// Notes how the store is, if it is time to.
+    pub(crate) fn sample(&self) {
+        let now = self.clock.now();
+        if self.history.lock().due() <= now {
+            let (stats, version) = (self.stats(), self.next_version());
+            self.history.lock().add(now, &stats, version);
         }
     }
 
@@ -36,15 +55,22 @@ impl Core {
     fn make_dictionaries(&self) {
         self.shared.dictionaries.weigh();
         for made in self.shared.dictionaries.make() {
-            // Before any record needs it. One that cannot be written is not used: it is made again.
-            let kept = self.folder.as_ref().map(|folder| {
-                let vault = self.shared.vault.as_ref();
-                folder.keep_dictionary(made.namespace, &made.dictionary, vault)
-            });
-            if kept.is_none_or(|kept| kept.is_ok()) {
-                self.shared.dictionaries.install(made);
-            }
+            self.keep_and_install(made);
         }
+    }
+
+    /// Keeps a dictionary, and uses it from then on. Says whether it could be kept. The caller holds the upkeep.
+    pub(crate) fn keep_and_install(&self, made: Made) -> bool {
+        // Before any record needs it. One that cannot be written is not used: it is made again.
+        let kept = self.folder.as_ref().map(|folder| {
+            let vault = self.shared.vault.as_ref();
+            folder.keep_dictionary(made.namespace, &made.dictionary, vault)
+        });
+        let is_kept = kept.is_none_or(|kept| kept.is_ok());
+        if is_kept {
+            self.shared.dictionaries.install(made);
+        }
+        is_kept
     }
 
     /// The time at which the next entries will be over.
@@ -64,6 +90,7 @@ impl Core {
         (stats.uncompressed_bytes, stats.compressed_bytes) = tiers.bytes();
         stats.disk_bytes = tiers.disk.as_ref().map_or(0, |disk| disk.bytes());
         stats.resident_bytes = tiers.held(&self.shared);
+        stats.ceiling_bytes = tiers.ceiling();
         drop(tiers);
         stats.index_bytes = self.shared.index.bytes();
         self.shared.counts.fill(&mut stats);

@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aqe_memory::{CompareError, ManualClock, MemoryConfig, Namespace, Store, Version};
+use aqe_memory::{
+    Cleanup, CompareError, ManualClock, MemoryConfig, Namespace, Optimize, Store, Version,
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -20,6 +22,9 @@ enum Call {
     Remove { key: u8 },
     Advance { millis: u64 },
     Cleanup,
+    CleanUp(Cleanup),
+    Optimize(Optimize),
+    Analyze,
     Reopen,
     Keys { prefix: Option<u8>, most: usize },
 }
@@ -27,15 +32,18 @@ enum Call {
 fn call() -> impl Strategy<Value = Call> {
     let key = || any::<u8>();
     prop_oneof![
-        6 => (key(), sizes(), prop_oneof![1u64..300, 1u64..100_000, Just(u64::MAX)])
+        18 => (key(), sizes(), prop_oneof![1u64..300, 1u64..100_000, Just(u64::MAX)])
             .prop_map(|(key, size, millis)| Call::Put { key, size, millis }),
-        2 => (key(), any::<bool>()).prop_map(|(key, as_seen)| Call::CompareAndSet { key, as_seen }),
-        8 => key().prop_map(|key| Call::Get { key }),
-        1 => key().prop_map(|key| Call::Remove { key }),
-        1 => (0u64..2000).prop_map(|millis| Call::Advance { millis }),
-        1 => Just(Call::Cleanup),
-        1 => Just(Call::Reopen),
-        1 => (proptest::option::of(0u8..4), 0usize..300).prop_map(|(prefix, most)| Call::Keys { prefix, most }),
+        6 => (key(), any::<bool>()).prop_map(|(key, as_seen)| Call::CompareAndSet { key, as_seen }),
+        24 => key().prop_map(|key| Call::Get { key }),
+        3 => key().prop_map(|key| Call::Remove { key }),
+        3 => (0u64..2000).prop_map(|millis| Call::Advance { millis }),
+        3 => Just(Call::Cleanup),
+        1 => prop_oneof![Just(Cleanup::CacheOnly), Just(Cleanup::Aggressive)].prop_map(Call::CleanUp),
+        1 => prop_oneof![Just(Optimize::Normal), Just(Optimize::Aggressive)].prop_map(Call::Optimize),
+        1 => Just(Call::Analyze),
+        3 => Just(Call::Reopen),
+        3 => (proptest::option::of(0u8..4), 0usize..300).prop_map(|(prefix, most)| Call::Keys { prefix, most }),
     ]
 }
 
@@ -166,6 +174,33 @@ impl Pair {
                 self.now += millis;
             }
             Call::Cleanup => self.store().cleanup(),
+            Call::CleanUp(cleanup) => {
+                let report = self.store().cleanup_with(cleanup);
+                prop_assert!(report.evicted == 0 || self.may_forget, "{report:?}");
+                prop_assert!(report.after.resident_bytes <= self.store().config().max_size);
+            }
+            Call::Optimize(optimize) => {
+                let report = self.store().optimize(optimize);
+                let live = self.entries.values().filter(|it| it.deadline > self.now);
+                prop_assert!(report.after.entries <= report.before.entries);
+                prop_assert!(report.after.entries >= live.count() as u64 || self.may_forget);
+                prop_assert!(report.stopped.is_none() || self.may_forget, "{report:?}");
+                prop_assert!(report.record_bytes_after <= report.record_bytes_before);
+            }
+            Call::Analyze => {
+                let analysis = self.store().analyze();
+                let entries = |amounts: &mut dyn Iterator<Item = u64>| amounts.sum::<u64>();
+                let tiers = entries(&mut analysis.tiers.iter().map(|of| of.amount.entries));
+                let namespaces = entries(&mut analysis.namespaces.iter().map(|of| of.all.entries));
+                prop_assert_eq!((tiers, namespaces), (analysis.stats.entries, tiers));
+                let live = self
+                    .entries
+                    .values()
+                    .filter(|it| it.deadline > self.now)
+                    .count() as u64;
+                let seen = analysis.stats.entries - analysis.expired_entries;
+                prop_assert!(seen == live || self.may_forget && seen < live);
+            }
             // A store writes nothing when it is dropped: this is what is left when the process is killed.
             Call::Reopen if self.folder.is_some() => {
                 let config = self.store().config().clone();

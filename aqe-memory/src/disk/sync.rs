@@ -72,6 +72,13 @@ impl Syncs {
     }
 }
 
+impl Syncs {
+    /// Why a sync failed, if one did.
+    pub(crate) fn failure(&self) -> Option<DiskError> {
+        self.state.lock().failed.clone()
+    }
+}
+
 fn sync(dirty: &Dirty, folder: &std::path::Path) -> Result<(), DiskError> {
     for file in &dirty.files {
         system::call(|| file.sync_data()).map_err(DiskError::of("sync a file of", folder))?;

@@ -68,6 +68,15 @@ impl Index {
         }
     }
 
+    /// What is known of the hash of a slot's key, from the slot and the number of its shard: enough to find the slot again.
+    pub(crate) fn hash_of(&self, shard: u32, slot: Slot) -> KeyHash {
+        KeyHash {
+            whole: 0,
+            shard,
+            tag: slot.tag(),
+        }
+    }
+
     /// Another hash of a key, keyed otherwise.
     pub(crate) fn other_hash(&self, namespace: u16, key: &[u8]) -> u64 {
         let mut hasher = FixedState::with_seed(!self.hash(namespace, b"").whole).build_hasher();

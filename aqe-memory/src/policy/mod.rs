@@ -130,6 +130,11 @@ impl Policy {
         self.trials.resize(capacity);
     }
 
+    /// Forgets what was let go, and gives the memory of that back.
+    pub fn forget(&mut self) {
+        self.ghosts = Ghosts::default();
+    }
+
     /// The queue that a new entry enters; to be called once for each, when it is inserted.
     ///
     /// `hash` has 64 well mixed bits and is the same each time the key comes.

@@ -64,6 +64,8 @@ pub(crate) struct Segment {
     dead: AtomicU32,
     /// Whether it is damaged and kept as it is.
     is_spared: AtomicBool,
+    /// How many dictionaries there were, and one more, when it was found to be as small as it gets. Zero before.
+    judged: AtomicU32,
     /// The latest deadline of its records.
     last_deadline: AtomicU64,
     /// No record in its file has a lower version.
@@ -178,6 +180,7 @@ impl Segment {
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(0),
             is_spared: AtomicBool::new(false),
+            judged: AtomicU32::new(0),
             last_deadline: AtomicU64::new(0),
             lowest_version: AtomicU64::new(u64::MAX),
             is_leaving: AtomicBool::new(false),
@@ -225,6 +228,7 @@ impl Segment {
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(dead),
             is_spared: AtomicBool::new(false),
+            judged: AtomicU32::new(0),
             last_deadline: AtomicU64::new(last_deadline),
             lowest_version: AtomicU64::new(u64::MAX),
             is_leaving: AtomicBool::new(false),
@@ -236,7 +240,7 @@ impl Segment {
 
     /// The same segment without its memory.
     pub(crate) fn cooled(&self) -> Option<Box<Self>> {
-        let cold = Self::cold(
+        let cooled = Self::cold(
             self.number,
             self.used(),
             (self.epoch, self.end),
@@ -245,8 +249,9 @@ impl Segment {
             (self.on_disk?, self.opener.clone()),
             &self.resident,
         );
-        cold.note_version(self.lowest_version());
-        Some(cold)
+        cooled.note_version(self.lowest_version());
+        cooled.judge(self.judged());
+        Some(cooled)
     }
 
     /// Takes `size` bytes, if there is room. The caller holds the lock of the tiers, writes a record to the place and
@@ -342,6 +347,15 @@ impl Segment {
     /// No record in its file has a lower version.
     pub(crate) fn lowest_version(&self) -> u64 {
         self.lowest_version.load(Ordering::Relaxed)
+    }
+
+    /// Says that it is as small as it gets with the dictionaries that there are: one less than this.
+    pub(crate) fn judge(&self, dictionaries: u32) {
+        self.judged.store(dictionaries, Ordering::Relaxed);
+    }
+
+    pub(crate) fn judged(&self) -> u32 {
+        self.judged.load(Ordering::Relaxed)
     }
 
     pub(crate) fn last_deadline(&self) -> Millis {
