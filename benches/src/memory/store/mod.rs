@@ -4,7 +4,7 @@
 
 //! - [`capacity`] and [`overhead`]: memory for what is kept, and what it takes to have it back.
 //! - [`bound`]: whether a bound of memory is one.
-//! - [`durable`]: what outlives the process.
+//! - [`durable`]: what outlives the process; [`readers`]: what others who read it cost the writer.
 //! - [`expiry`]: many entries that end at one time.
 
 pub mod bars;
@@ -19,6 +19,7 @@ mod insert;
 mod keys;
 mod overhead;
 mod ram;
+mod readers;
 mod stores;
 
 use std::time::Duration;
@@ -110,6 +111,10 @@ const WORKLOADS: &[Workload] = &[
         entries: durable::LIFE_OF_A_GIGABYTE,
     },
     Workload {
+        name: "put-beside-a-reader",
+        entries: readers::ENTRIES,
+    },
+    Workload {
         name: "expiry-busy",
         entries: expiry::BUSY,
     },
@@ -131,6 +136,9 @@ pub fn pairings(request: &Request) -> Vec<Pairing> {
 ///
 /// When a name is unknown, or when an entry is not what was put.
 pub fn sample(workload: &str, contender: &str, scale: Scale) -> Result<Vec<Reading>> {
+    if let Some(folder) = readers::folder_to_read(workload) {
+        return readers::read(contender, folder);
+    }
     workloads::sample(WORKLOADS, (AREA, workload, contender), scale)
 }
 
@@ -140,9 +148,16 @@ mod tests {
 
     #[test]
     fn every_contender_does_every_workload() {
-        // These wait for time to pass, or write more than a test should: `compare memory --quick` has them.
-        let waits = ["bound", "expiry-busy", "expiry-idle", "folder-1GB"];
-        let quick = |workload: &&Workload| !waits.contains(&workload.name);
+        // These wait for time to pass, write more than a test should, or start the program anew, which a test is not:
+        // `compare memory --quick` has them.
+        let others = [
+            "bound",
+            "expiry-busy",
+            "expiry-idle",
+            "folder-1GB",
+            "put-beside-a-reader",
+        ];
+        let quick = |workload: &&Workload| !others.contains(&workload.name);
         for workload in WORKLOADS.iter().filter(quick) {
             workloads::tests::every_contender_does(workload);
         }
