@@ -1,7 +1,6 @@
 //! Area `memory`: the same entries in aqe and in what people build with today.
 //!
 //! - `hot` and `insert`: small entries that are read and put; what people use caches for.
-
 //! - `capacity` and `overhead`: memory for what is kept, and what it takes to have it back.
 //! - `bound`: whether a bound of memory is one.
 //! - `durable`: what outlives the process; `readers`: what others who read it cost the writer.
