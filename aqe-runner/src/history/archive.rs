@@ -1,0 +1,430 @@
+//! The store that holds the history: opening it, adding a run, folding runs together, reading.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aqe_core::config::MemorySettings;
+use aqe_core::memory::typed::TypedError;
+use aqe_core::memory::{MemoryConfig, OpenError, Store, Typed};
+use serde::{Deserialize, Serialize};
+
+use super::block::{self, Block, Executions};
+use super::{PlanPart, TestHistory, plan};
+use crate::journal::RunId;
+use crate::model::{BinaryId, TestId, TestName, UnixMillis};
+
+/// The history of a project's tests, in a folder. One process at a time has it open.
+///
+/// # Examples
+///
+/// ```no_run
+/// use aqe_core::config::MemorySettings;
+/// use aqe_runner::history::Archive;
+///
+/// let archive = Archive::open("target/aqe/history".as_ref(), &MemorySettings::default())?;
+/// archive.each(|_| true, |history| println!("{}: {} flaky", history.test, history.flaky()));
+/// # Ok::<(), aqe_runner::history::HistoryError>(())
+/// ```
+#[derive(Debug)]
+pub struct Archive {
+    blocks: Typed<Block>,
+    runs: Typed<KeptRun>,
+    plan: Typed<PlanPart>,
+    state: Typed<State>,
+    store: Store,
+    retention: Duration,
+}
+
+/// What is kept of a run besides its executions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct KeptRun {
+    /// How many tests came to something.
+    pub tests: u64,
+    /// Whether it ended by itself, whatever it came to.
+    pub finished: bool,
+}
+
+/// What the archive knows of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    /// Runs that were added since blocks were folded together.
+    unfolded: u32,
+    /// Damaged places of which somebody was told.
+    told: u64,
+}
+
+/// Why the history is not there, or not complete.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// The store does not open.
+    #[error("cannot open the history of tests")]
+    Open(#[from] OpenError),
+    /// A damaged store cannot be put out of the way.
+    #[error("cannot set the damaged history of tests aside, which is in {}", .folder.display())]
+    SetAside {
+        /// Where it is.
+        folder: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system gives no thread to keep it.
+    #[error("cannot create the thread that keeps the history of tests")]
+    Thread(#[source] std::io::Error),
+    /// The thread that keeps it has panicked, which is a bug.
+    #[error("the thread that keeps the history of tests panicked")]
+    Panicked,
+    /// The store does not take something.
+    #[error("cannot write to the history of tests")]
+    Write(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl HistoryError {
+    /// Whether it is for another process only, which has the archive open.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Open(OpenError::Locked { .. }))
+    }
+}
+
+impl From<TypedError> for HistoryError {
+    fn from(error: TypedError) -> Self {
+        Self::Write(Box::new(error))
+    }
+}
+
+impl Archive {
+    /// The most executions of a test that are told of.
+    pub const MAX_EXECUTIONS: usize = 50;
+
+    /// Where the archive is in a folder for journals, lists and history.
+    #[must_use]
+    pub fn folder_in(state: &Path) -> PathBuf {
+        state.join("history")
+    }
+
+    /// Opens the archive in this folder, or begins one there. Of the settings, retention and compression count; its sizes
+    /// are the archive's own.
+    ///
+    /// # Errors
+    ///
+    /// [`HistoryError::Open`]; [`HistoryError::Write`] when a new one cannot be begun.
+    pub fn open(folder: &Path, settings: &MemorySettings) -> Result<Self, HistoryError> {
+        let config = MemoryConfig::from(settings)
+            .max_size(MAX_MEMORY)
+            .cache_size(None)
+            .max_disk_size(MAX_DISK);
+        let store = Store::open(folder, config)?;
+        let namespace = |name| {
+            let namespace = store.namespace(name);
+            namespace.map_err(|error| HistoryError::Write(Box::new(error)))
+        };
+        Ok(Self {
+            blocks: namespace("executions")?.typed().version(block::VERSION),
+            runs: namespace("runs")?.typed(),
+            plan: namespace("plan")?.typed().version(plan::VERSION),
+            state: namespace("state")?.typed(),
+            retention: settings.retention_period,
+            store,
+        })
+    }
+
+    /// [`open`](Self::open), but an archive that is so damaged that it does not open is set aside and begun anew. Gives
+    /// also what somebody should be told, once, of damage and what became of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`HistoryError::SetAside`].
+    pub(crate) fn open_or_renew(
+        folder: &Path,
+        settings: &MemorySettings,
+    ) -> Result<(Self, Option<String>), HistoryError> {
+        match Self::open(folder, settings) {
+            Ok(archive) => {
+                let notice = archive.damage_not_told();
+                Ok((archive, notice))
+            }
+            Err(HistoryError::Open(OpenError::Damaged { path, what })) => {
+                let aside = set_aside(folder)?;
+                let notice = format!(
+                    "the history of tests was damaged ({what}, in {}) and begins anew; what was there is in {}",
+                    path.display(),
+                    aside.display()
+                );
+                Ok((Self::open(folder, settings)?, Some(notice)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says that parts of the store are damaged, if that was not said before.
+    fn damage_not_told(&self) -> Option<String> {
+        let damage = self.store.damage();
+        let first = damage.first()?;
+        let state = self.state();
+        let found = damage.len() as u64;
+        if found <= state.told {
+            return None;
+        }
+        // What cannot be written is said again.
+        let _ = self.state.put(
+            STATE,
+            &State {
+                told: found,
+                ..state
+            },
+        );
+        Some(format!(
+            "a part of the history of tests is damaged and left out ({}, in {}); `aqe memory diagnose` says more",
+            first.what,
+            first.path.display()
+        ))
+    }
+
+    /// The store itself, for whoever wants to look after it.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn plan(&self) -> &Typed<PlanPart> {
+        &self.plan
+    }
+
+    pub(crate) fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    /// Whether a run was added.
+    pub(super) fn knows(&self, run: RunId) -> bool {
+        self.runs.namespace().contains(&run_key(run))
+    }
+
+    /// Adds what the tests of a run came to. A run that is added twice is there once.
+    pub(crate) fn add(
+        &self,
+        run: RunId,
+        executions: BTreeMap<BinaryId, Executions>,
+        finished: bool,
+    ) -> Result<(), HistoryError> {
+        let Some(left) = self.left(run.started()) else {
+            return Ok(());
+        };
+        let tests: usize = executions.values().map(BTreeMap::len).sum();
+        for (binary, executions) in executions {
+            for (part, block) in Block::of(executions).iter().enumerate() {
+                let key = block_key(&binary, run, Kind::Run, part);
+                self.blocks.put_for(key, block, left)?;
+            }
+        }
+        // Last: what has come so far of a run that is not known is added again, from its journal.
+        let kept = KeptRun {
+            tests: tests as u64,
+            finished,
+        };
+        self.runs.put_for(run_key(run), &kept, left)?;
+        let state = self.state();
+        let unfolded = state.unfolded.saturating_add(1);
+        self.state.put(STATE, &State { unfolded, ..state })?;
+        Ok(())
+    }
+
+    /// Folds the blocks of each binary together, if many have gathered.
+    pub(crate) fn fold_if_due(&self) -> Result<(), HistoryError> {
+        if self.state().unfolded >= MAX_UNFOLDED {
+            self.fold()?;
+        }
+        Ok(())
+    }
+
+    fn fold(&self) -> Result<(), HistoryError> {
+        for (binary, keys) in self.keys() {
+            self.fold_binary(&binary, &keys)?;
+        }
+        let mut runs = self.runs.namespace().keys(b"", None, usize::MAX);
+        runs.truncate(runs.len().saturating_sub(MAX_RUNS));
+        for run in runs {
+            self.runs.remove(run)?;
+        }
+        let state = self.state();
+        self.state.put(
+            STATE,
+            &State {
+                unfolded: 0,
+                ..state
+            },
+        )?;
+        Ok(())
+    }
+
+    fn fold_binary(&self, binary: &BinaryId, keys: &[Box<[u8]>]) -> Result<(), HistoryError> {
+        if keys.len() < 2 {
+            return Ok(());
+        }
+        let (executions, read) = self.gather(keys, |_| true);
+        let newest = executions
+            .values()
+            .filter_map(|all| all.last())
+            .max_by_key(|one| one.run);
+        let mut written = Vec::new();
+        if let Some(newest) = newest.copied()
+            && let Some(left) = self.left(newest.started)
+        {
+            for (part, block) in Block::of(executions).iter().enumerate() {
+                let key = block_key(binary, newest.run, Kind::Fold, part);
+                self.blocks.put_for(&key, block, left)?;
+                written.push(key);
+            }
+        }
+        // Only now: whenever this is cut short, each execution is there at least once.
+        for key in read
+            .into_iter()
+            .filter(|key| !written.iter().any(|kept| **kept == ***key))
+        {
+            self.blocks.remove(key)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the history of each test that is `wanted`, ordered by binary and name.
+    pub fn each(&self, wanted: impl Fn(&TestId) -> bool, mut take: impl FnMut(TestHistory)) {
+        for (binary, keys) in self.keys() {
+            let id = |name: &TestName| TestId {
+                binary: binary.clone(),
+                name: name.clone(),
+            };
+            let (executions, _) = self.gather(&keys, |name| wanted(&id(name)));
+            for (name, executions) in executions {
+                let test = id(&name);
+                take(TestHistory { test, executions });
+            }
+        }
+    }
+
+    /// The runs that were added and are not over, the oldest first.
+    #[must_use]
+    pub fn runs(&self) -> Vec<(RunId, KeptRun)> {
+        let entries = self.runs.entries(b"").filter_map(Result::ok);
+        let runs = entries.filter_map(|(key, run)| {
+            let bits = u128::from_be_bytes(key[..].try_into().ok()?);
+            Some((RunId::from_u128(bits)?, run))
+        });
+        runs.collect()
+    }
+
+    /// The keys of blocks by binary, and those of a binary in the order of runs.
+    fn keys(&self) -> BTreeMap<BinaryId, Vec<Box<[u8]>>> {
+        let mut all = BTreeMap::<BinaryId, Vec<_>>::new();
+        for key in self.blocks.namespace().keys(b"", None, usize::MAX) {
+            let name = key.split(|byte| *byte == 0).next().unwrap_or_default();
+            let Ok(name) = std::str::from_utf8(name) else {
+                continue;
+            };
+            all.entry(name.into()).or_default().push(key);
+        }
+        all
+    }
+
+    /// What the blocks of a binary hold together, and which blocks these are: one of another version is left alone.
+    fn gather<'a>(
+        &self,
+        keys: &'a [Box<[u8]>],
+        wanted: impl Fn(&TestName) -> bool,
+    ) -> (Executions, Vec<&'a Box<[u8]>>) {
+        let since = self.since();
+        let (mut all, mut read) = (Executions::new(), Vec::new());
+        let settle = |all: &mut Executions| {
+            let most = (MAX_GATHERED / all.len().max(1)).clamp(1, Self::MAX_EXECUTIONS);
+            all.retain(|name, executions| {
+                block::settle(executions, since, most);
+                !executions.is_empty() && wanted(name)
+            });
+        };
+        for keys in keys.chunks(MAX_UNFOLDED as usize) {
+            for key in keys {
+                if let Ok(Some(block)) = self.blocks.get(key) {
+                    block.add_to(&mut all);
+                    read.push(key);
+                }
+            }
+            // So that no more than twice of what is kept is in memory.
+            settle(&mut all);
+        }
+        (all, read)
+    }
+
+    fn state(&self) -> State {
+        let state = self.state.get(STATE);
+        state.ok().flatten().unwrap_or_default()
+    }
+
+    /// What began before this is over.
+    fn since(&self) -> UnixMillis {
+        let retention = u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX);
+        UnixMillis(UnixMillis::now().0.saturating_sub(retention))
+    }
+
+    /// How long what began then is still to be kept; `None` if it is over.
+    fn left(&self, began: UnixMillis) -> Option<Duration> {
+        let age = Duration::from_millis(UnixMillis::now().0.saturating_sub(began.0));
+        self.retention
+            .checked_sub(age)
+            .filter(|left| !left.is_zero())
+    }
+}
+
+/// Renames a folder that cannot be used, in place of one that was set aside before.
+fn set_aside(folder: &Path) -> Result<PathBuf, HistoryError> {
+    let aside = folder.with_extension("damaged");
+    let removed = match fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    let renamed = removed.and_then(|()| fs::rename(folder, &aside));
+    renamed.map_err(|source| HistoryError::SetAside {
+        folder: folder.to_owned(),
+        source,
+    })?;
+    Ok(aside)
+}
+
+/// What kind of block a key is of.
+#[derive(Clone, Copy)]
+enum Kind {
+    Run = 0,
+    Fold = 1,
+}
+
+/// The binary, a zero, the (newest) run, the kind and the part: blocks of a binary sort by run.
+fn block_key(binary: &BinaryId, run: RunId, kind: Kind, part: usize) -> Vec<u8> {
+    let mut key = Vec::with_capacity(binary.as_str().len() + 22);
+    key.extend_from_slice(binary.as_str().as_bytes());
+    key.push(0);
+    key.extend_from_slice(&run_key(run));
+    key.push(kind as u8);
+    // A listing has 64 MiB at most, which is a few thousand parts.
+    key.extend_from_slice(&(part as u32).to_be_bytes());
+    key
+}
+
+/// Runs sort by their start.
+fn run_key(run: RunId) -> [u8; 16] {
+    run.as_u128().to_be_bytes()
+}
+
+const STATE: &[u8] = b"state";
+/// Blocks of a test and binary are folded together once so many runs were added: reading a history takes as many reads at
+/// most, and what folding takes is shared by as many runs.
+const MAX_UNFOLDED: u32 = 32;
+/// Runs whose names are kept. Their executions are kept by test.
+const MAX_RUNS: usize = 2_000;
+/// Executions of one binary that are in memory together, at about 64 bytes each: with more than 20,000 tests, fewer of each.
+const MAX_GATHERED: usize = 1_000_000;
+/// Enough for blocks of 1 MiB, which are a sixteenth of it at most.
+const MAX_MEMORY: u64 = 16 << 20;
+/// A thousand times what a thousand tests need.
+const MAX_DISK: u64 = 1 << 30;
