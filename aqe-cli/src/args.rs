@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Apply an operation to many files; a run that was ended goes on where it was
     #[command(after_help = BATCH_EXAMPLES)]
     Batch(Box<BatchArgs>),
+    /// Show what became of each test, run after run
+    #[command(after_help = HISTORY_EXAMPLES)]
+    History(HistoryArgs),
     /// Read, check and change qe.config.yaml
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
@@ -173,6 +176,49 @@ pub(crate) struct BatchArgs {
 
     #[command(flatten)]
     pub(crate) config: ConfigSource,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Show only tests whose name contains one of these
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Compare NAME with the whole test name
+    #[arg(long)]
+    pub(crate) exact: bool,
+    /// Show only tests that passed and failed without a change
+    #[arg(long)]
+    pub(crate) flaky: bool,
+
+    /// Show every execution of each test
+    #[arg(short, long, help_heading = "What you see")]
+    pub(crate) verbose: bool,
+    /// When to use colours; "auto" heeds CARGO_TERM_COLOR and NO_COLOR
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN", help_heading = "What you see")]
+    pub(crate) color: ColorArg,
+    /// Print one JSON document on stdout
+    #[arg(long, conflicts_with = "verbose", help_heading = "What you see")]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) store: StorePlace,
+    #[command(flatten)]
+    pub(crate) config: ConfigSource,
+}
+
+/// Which store: that of a folder, or the one that holds the history of a project's tests.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which store")]
+pub(crate) struct StorePlace {
+    /// The store's folder [default: aqe/history in the project's target folder]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["manifest_path", "target_dir"])]
+    pub(crate) folder: Option<PathBuf>,
+    /// Path to the Cargo.toml of the project
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) manifest_path: Option<PathBuf>,
+    /// The project's target folder, if `aqe run` was told one
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) target_dir: Option<PathBuf>,
 }
 
 /// The operations by name, as [`FileOperations::built_in`](aqe_core::batch::FileOperations::built_in) lists them.
@@ -460,6 +506,21 @@ Results go to standard output, messages to standard error. Section batch of qe.c
 how many files are read at once and how many may fail; `aqe config list` shows it.
 The exit code is 0 when every file was processed, 1 when one failed or --fail-under was not met,
 4 when no file matched, 130 after Ctrl-C; `aqe --help` lists them all.";
+
+const HISTORY_EXAMPLES: &str = "\
+Examples:
+  aqe history                           every test of the history, a line each
+  aqe history --flaky                   those that passed and failed without a change
+  aqe history parser:: --verbose        all executions of tests whose name contains `parser::`
+  aqe history --json > history.json     every execution with its run, verdict and duration
+
+`aqe run` keeps the last 50 executions of each test for as long as memory.retentionPeriod says. Runs
+that were killed, or that ran beside another, are added by the next one.
+Flaky counts executions that passed only when they were repeated, and those that came to something
+else than the one before with the same binary. Last has the newest at its right: + passed, F failed,
+T timed out, ~ passed when repeated, L passed and left a process behind.
+The exit code is 0 when there was something to show, 4 when there is no history or no test matched;
+`aqe --help` lists them all.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

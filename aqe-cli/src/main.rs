@@ -8,10 +8,12 @@ mod completions;
 mod config;
 mod exit;
 mod failure;
+mod history;
 mod output;
 mod report;
 mod run;
 mod signals;
+mod store_place;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Batch(arguments) => batch::run(&arguments),
+        Command::History(arguments) => history::run(&arguments),
         Command::Config(arguments) => config::run(&arguments.command),
         Command::Completions { shell } => completions::print(shell),
     };

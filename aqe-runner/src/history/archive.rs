@@ -428,3 +428,322 @@ const MAX_GATHERED: usize = 1_000_000;
 const MAX_MEMORY: u64 = 16 << 20;
 /// A thousand times what a thousand tests need.
 const MAX_DISK: u64 = 1 << 30;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::history::{Execution, Outcome, Tally};
+    use crate::journal::{Record, RunsFolder};
+    use crate::model::{Attempt, AttemptResult, Failure, Verdict};
+
+    const MINUTE: u64 = 60_000;
+
+    fn open(state: &Path) -> Archive {
+        Archive::open(&Archive::folder_in(state), &MemorySettings::default()).unwrap()
+    }
+
+    /// A run that began so many minutes ago.
+    fn run(minutes: u64) -> RunId {
+        let started = UnixMillis(UnixMillis::now().0 - minutes * MINUTE);
+        RunId::from_parts(started, minutes.into())
+    }
+
+    fn execution(run: RunId, outcome: Outcome) -> Execution {
+        Execution {
+            run,
+            started: UnixMillis(run.started().0 + 5),
+            duration: Duration::from_micros(run.as_u128() as u64 % 1_000_000),
+            outcome,
+            attempts: 1,
+            build: Some(7),
+        }
+    }
+
+    fn add(archive: &Archive, run: RunId, tests: &[(&str, &str, Outcome)]) {
+        let mut executions = BTreeMap::<BinaryId, Executions>::new();
+        for &(binary, name, outcome) in tests {
+            let binary = executions.entry(binary.into()).or_default();
+            binary.insert(name.into(), vec![execution(run, outcome)]);
+        }
+        archive.add(run, executions, true).unwrap();
+    }
+
+    fn all(archive: &Archive) -> Vec<TestHistory> {
+        let mut found = Vec::new();
+        archive.each(|_| true, |history| found.push(history));
+        found
+    }
+
+    #[test]
+    fn each_test_has_the_executions_of_all_runs_also_after_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (run(20), run(10));
+        let archive = open(folder.path());
+        let both = [
+            ("p", "a", Outcome::Passed),
+            ("p", "b", Outcome::Failed),
+            ("q::r", "a", Outcome::TimedOut),
+        ];
+        add(&archive, first, &both);
+        add(&archive, second, &[("p", "a", Outcome::Flaky)]);
+        drop(archive);
+        let archive = open(folder.path());
+        let test = |binary, name, executions: &[(RunId, Outcome)]| TestHistory {
+            test: TestId::new(binary, name),
+            executions: executions
+                .iter()
+                .map(|&(run, outcome)| execution(run, outcome))
+                .collect(),
+        };
+        let a = test(
+            "p",
+            "a",
+            &[(first, Outcome::Passed), (second, Outcome::Flaky)],
+        );
+        let b = test("p", "b", &[(first, Outcome::Failed)]);
+        let c = test("q::r", "a", &[(first, Outcome::TimedOut)]);
+        assert_eq!(all(&archive), [a.clone(), b, c]);
+        let mut found = Vec::new();
+        archive.each(
+            |test| test.binary.as_str() == "p" && test.name.as_str() == "a",
+            |history| found.push(history),
+        );
+        assert_eq!(found, [a]);
+        let runs = archive.runs();
+        let counts = runs.iter().map(|(run, kept)| (*run, kept.tests));
+        assert_eq!(counts.collect::<Vec<_>>(), [(first, 3), (second, 1)]);
+    }
+
+    #[test]
+    fn folding_keeps_the_newest_executions_and_nothing_else_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        let blocks = || archive.blocks.namespace().keys(b"", None, usize::MAX).len();
+        let mut folds = 0;
+        let mut runs: Vec<RunId> = (100..170).rev().map(run).collect();
+        for (number, &run) in runs.iter().enumerate() {
+            let outcome = match number % 3 {
+                0 => Outcome::Failed,
+                _ => Outcome::Passed,
+            };
+            add(
+                &archive,
+                run,
+                &[("p", "often", outcome), ("q", "often", outcome)],
+            );
+            if number == 1 {
+                add(&archive, run, &[("p", "once", Outcome::Passed)]);
+            }
+            let before = all(&archive);
+            let gathered = blocks();
+            archive.fold_if_due().unwrap();
+            assert_eq!(all(&archive), before, "{number}");
+            if blocks() < gathered {
+                assert!(gathered > 60 && blocks() == 2, "{gathered}, {}", blocks());
+                folds += 1;
+            }
+        }
+        assert_eq!(folds, 2);
+        let found = all(&archive);
+        let names: Vec<_> = found
+            .iter()
+            .map(|history| history.test.to_string())
+            .collect();
+        assert_eq!(names, ["p often", "p once", "q often"]);
+        let newest = runs.split_off(runs.len() - Archive::MAX_EXECUTIONS);
+        let kept = found[0].executions.iter().map(|one| one.run);
+        assert_eq!(kept.collect::<Vec<_>>(), newest);
+        drop(archive);
+        assert_eq!(all(&open(folder.path())), found);
+    }
+
+    /// As when the process was killed before what had been folded was removed.
+    #[test]
+    fn folding_that_was_cut_short_counts_nothing_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        for minutes in [30, 20, 10] {
+            add(&archive, run(minutes), &[("p", "a", Outcome::Passed)]);
+        }
+        let before = all(&archive);
+        let blocks = archive.blocks.namespace();
+        let old: Vec<_> = blocks
+            .entries(b"")
+            .map(|(key, value)| (key, value.to_vec()))
+            .collect();
+        archive.fold().unwrap();
+        for (key, value) in &old[1..] {
+            blocks.put(key, value).unwrap();
+        }
+        assert_eq!(all(&archive), before);
+        archive.fold().unwrap();
+        assert_eq!(all(&archive), before);
+        assert_eq!(blocks.keys(b"", None, 10).len(), 1);
+    }
+
+    #[test]
+    fn what_is_older_than_the_retention_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        add(
+            &archive,
+            run(90),
+            &[("p", "a", Outcome::Failed), ("p", "old", Outcome::Failed)],
+        );
+        add(&archive, run(30), &[("p", "a", Outcome::Passed)]);
+        drop(archive);
+        let mut hour = MemorySettings::default();
+        hour.retention_period = Duration::from_secs(3600);
+        let archive = Archive::open(&Archive::folder_in(folder.path()), &hour).unwrap();
+        let kept = |archive: &Archive| -> Vec<(String, usize)> {
+            let all = all(archive).into_iter();
+            all.map(|it| (it.test.to_string(), it.executions.len()))
+                .collect()
+        };
+        assert_eq!(kept(&archive), [("p a".to_owned(), 1)]);
+        // What is over when it comes is not taken.
+        add(&archive, run(61), &[("p", "late", Outcome::Passed)]);
+        archive.fold().unwrap();
+        assert_eq!(kept(&archive), [("p a".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn one_process_at_a_time_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        let place = Archive::folder_in(folder.path());
+        let error = Archive::open(&place, &MemorySettings::default()).unwrap_err();
+        assert!(error.is_locked(), "{error}");
+        drop(archive);
+        open(folder.path());
+    }
+
+    #[test]
+    fn a_store_that_does_not_open_is_set_aside_and_told_of_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Archive::folder_in(folder.path());
+        let settings = MemorySettings::default();
+        for round in 0..2 {
+            let archive = open(folder.path());
+            add(&archive, run(5), &[("p", "a", Outcome::Passed)]);
+            drop(archive);
+            fs::write(place.join("store"), "not what it was").unwrap();
+            let (archive, notice) = Archive::open_or_renew(&place, &settings).unwrap();
+            let notice = notice.unwrap();
+            assert!(notice.contains("history.damaged"), "{round}: {notice}");
+            assert!(all(&archive).is_empty());
+            drop(archive);
+            let (_, notice) = Archive::open_or_renew(&place, &settings).unwrap();
+            assert_eq!(notice, None);
+        }
+        let aside = folder.path().join("history.damaged");
+        assert_eq!(fs::read(aside.join("store")).unwrap(), b"not what it was");
+    }
+
+    #[test]
+    fn a_damaged_part_is_left_out_and_told_of_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Archive::folder_in(folder.path());
+        let archive = open(folder.path());
+        add(&archive, run(5), &[("p", "a", Outcome::Passed)]);
+        add(&archive, run(4), &[("p", "a", Outcome::Passed)]);
+        drop(archive);
+        // The first byte behind the header of the file with most records.
+        let files = fs::read_dir(&place)
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        let records = files.filter(|path| path.extension().is_some_and(|it| it == "seg"));
+        let largest = records
+            .max_by_key(|path| fs::metadata(path).unwrap().len())
+            .unwrap();
+        let mut bytes = fs::read(&largest).unwrap();
+        bytes[128 + 30] ^= 0xff;
+        fs::write(&largest, bytes).unwrap();
+        let settings = MemorySettings::default();
+        let (archive, notice) = Archive::open_or_renew(&place, &settings).unwrap();
+        assert!(notice.is_some_and(|notice| notice.contains("aqe memory diagnose")));
+        drop(archive);
+        let (archive, notice) = Archive::open_or_renew(&place, &settings).unwrap();
+        assert_eq!(notice, None);
+        add(&archive, run(3), &[("p", "b", Outcome::Passed)]);
+        assert!(
+            all(&archive)
+                .iter()
+                .any(|history| history.test.name.as_str() == "b")
+        );
+    }
+
+    #[test]
+    fn runs_that_could_not_add_themselves_are_added_from_their_journals() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        let runs = RunsFolder::new(folder.path().join("runs"));
+        let write = |id: RunId| {
+            let mut journal = runs.create(id).unwrap().create_journal().unwrap();
+            let test = TestId::new("p", "a");
+            let failed = AttemptResult::Failed(Failure::ExitedEarly);
+            let attempt = Attempt::new(1, failed).started(UnixMillis(id.started().0 + 9));
+            for record in [
+                Record::run_started(id, Vec::new(), Some(2)),
+                Record::AttemptFinished {
+                    test: test.clone(),
+                    attempt,
+                },
+                Record::Verdict {
+                    test,
+                    verdict: Verdict::Failed(Failure::ExitedEarly),
+                    duration: Duration::from_millis(3),
+                },
+            ] {
+                journal.push(&record).unwrap();
+            }
+            journal.flush().unwrap();
+            journal
+        };
+        let (killed, live, known, young) = (run(40), run(30), run(20), RunId::new());
+        drop((write(killed), write(known), write(young)));
+        let writer = write(live);
+        add(&archive, known, &[("p", "a", Outcome::Passed)]);
+        assert_eq!(archive.import(&runs).unwrap(), 1);
+        assert_eq!(archive.import(&runs).unwrap(), 0);
+        let expected = Execution {
+            started: UnixMillis(killed.started().0 + 9),
+            duration: Duration::from_millis(3),
+            build: None,
+            ..execution(killed, Outcome::Failed)
+        };
+        let found = all(&archive);
+        assert_eq!(
+            found[0].executions,
+            [expected, execution(known, Outcome::Passed)]
+        );
+        let kept = archive.runs();
+        let finished = kept.iter().map(|(run, kept)| (*run, kept.finished));
+        assert_eq!(
+            finished.collect::<Vec<_>>(),
+            [(killed, false), (known, true)]
+        );
+        drop(writer);
+        assert_eq!(archive.import(&runs).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_tally_is_added_with_its_builds() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        let id = run(3);
+        let mut tally = Tally::default();
+        tally.add(&Record::Verdict {
+            test: TestId::new("p", "a"),
+            verdict: Verdict::Passed,
+            duration: Duration::from_millis(1),
+        });
+        let builds = HashMap::from([("p".into(), 9)]);
+        archive
+            .add(id, tally.executions(id, &builds), true)
+            .unwrap();
+        assert_eq!(all(&archive)[0].executions[0].build, Some(9));
+    }
+}
