@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aqe_core::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -30,6 +31,9 @@ pub(crate) enum Command {
     /// Show what became of each test, run after run
     #[command(after_help = HISTORY_EXAMPLES)]
     History(HistoryArgs),
+    /// Look into a memory store in a folder, and look after it
+    #[command(after_help = MEMORY_EXAMPLES)]
+    Memory(MemoryArgs),
     /// Read, check and change qe.config.yaml
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
@@ -206,6 +210,77 @@ pub(crate) struct HistoryArgs {
     pub(crate) config: ConfigSource,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct MemoryArgs {
+    #[command(subcommand)]
+    pub(crate) command: MemoryCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemoryCommand {
+    /// Print how much the store holds
+    Stats {
+        /// Go on until Ctrl-C: redrawn on a terminal, a line each time elsewhere
+        #[arg(long)]
+        real_time: bool,
+        /// Time between two looks, with --real-time
+        #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "2", requires = "real_time")]
+        interval: Duration,
+        #[command(flatten)]
+        common: MemoryCommon,
+    },
+    /// Print what the store is made of: tiers, namespaces, dictionaries, ages, the largest entries
+    Analyze {
+        /// Also print how that changes
+        #[arg(long)]
+        show_trends: bool,
+        #[command(flatten)]
+        common: MemoryCommon,
+    },
+    /// Print what is wrong with the store, why, and what to do; exit code 1 if entries were lost
+    Diagnose {
+        /// Also print which entries take the memory and the disk, by namespace, age and tier
+        #[arg(long)]
+        show_allocations: bool,
+        #[command(flatten)]
+        common: MemoryCommon,
+    },
+    /// Make values smaller: those in full files that would become a tenth smaller
+    Optimize {
+        /// All values, with dictionaries that are made anew of them
+        #[arg(long)]
+        aggressive: bool,
+        #[command(flatten)]
+        common: MemoryCommon,
+    },
+    /// Give back the memory and the disk space of what is over
+    Cleanup {
+        /// Also give up the uncompressed copies in memory; nothing on disk goes
+        #[arg(long, conflicts_with = "aggressive")]
+        cache_only: bool,
+        /// Also write every file anew in which anything is dead
+        #[arg(long)]
+        aggressive: bool,
+        #[command(flatten)]
+        common: MemoryCommon,
+    },
+}
+
+/// What all commands about a store take.
+#[derive(Debug, Args)]
+pub(crate) struct MemoryCommon {
+    /// Print JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// When to use colours; "auto" heeds CARGO_TERM_COLOR and NO_COLOR
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorArg,
+    #[command(flatten)]
+    pub(crate) store: StorePlace,
+    #[command(flatten)]
+    pub(crate) config: ConfigSource,
+}
+
 /// Which store: that of a folder, or the one that holds the history of a project's tests.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which store")]
@@ -234,6 +309,14 @@ pub(crate) enum ReportFormatArg {
     Lcov,
     Cobertura,
     LlvmJson,
+}
+
+/// Reads a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("write a number from 0.1 to 86400".to_owned()),
+    }
 }
 
 /// Reads a percentage.
@@ -521,6 +604,22 @@ else than the one before with the same binary. Last has the newest at its right:
 T timed out, ~ passed when repeated, L passed and left a process behind.
 The exit code is 0 when there was something to show, 4 when there is no history or no test matched;
 `aqe --help` lists them all.";
+
+const MEMORY_EXAMPLES: &str = "\
+Examples:
+  aqe memory stats                      how much the history of this project's tests holds
+  aqe memory stats --real-time          the same, again and again
+  aqe memory analyze --show-trends      what it is made of, and how that changes
+  aqe memory diagnose --folder cache/   what is wrong with the store in `cache/`
+  aqe memory cleanup --aggressive       give back all that can be given back
+  aqe memory optimize --json            what was made smaller, as JSON
+
+Without --folder these are about the store in which `aqe run` keeps what became of the project's
+tests. One process at a time has a store open: while a run goes on, that is the run.
+Results go to standard output, messages to standard error. Section memory of qe.config.yaml says how
+large a store in --folder may be; `aqe config list` shows it.
+The exit code is 0 when it was done, 1 when diagnose finds lost entries or optimize does not come to
+its end, 4 when there is no store, 5 when it cannot be opened; `aqe --help` lists them all.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

@@ -13,6 +13,10 @@ pub(crate) enum Exit {
     FilesFailed,
     /// Less is covered than was asked for.
     TooLittleCovered,
+    /// A store has lost entries.
+    EntriesLost,
+    /// A store was not made smaller to the end.
+    NotOptimized,
     /// The command line or the configuration is wrong; nothing was run.
     Usage,
     /// The project's tests do not build; cargo has said why.
@@ -37,7 +41,11 @@ impl Exit {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::TestsFailed | Self::FilesFailed | Self::TooLittleCovered => 1,
+            Self::TestsFailed
+            | Self::FilesFailed
+            | Self::TooLittleCovered
+            | Self::EntriesLost
+            | Self::NotOptimized => 1,
             Self::Usage => 2,
             Self::BuildFailed => 3,
             Self::NoTests | Self::NoFiles | Self::NoStore => 4,
@@ -57,7 +65,8 @@ impl From<Exit> for ExitCode {
 pub(crate) const HELP: &str = "\
 Exit codes:
   0    done; every test that ran passed, every file was processed
-  1    at least one test or file failed, or less is covered than --fail-under asks for
+  1    at least one test or file failed, less is covered than --fail-under asks for, or a
+       store has lost entries
   2    wrong command line or configuration; nothing was run
   3    the project's tests do not build (cargo says why)
   4    no test or no file matched, or there is no store

@@ -9,6 +9,7 @@ mod config;
 mod exit;
 mod failure;
 mod history;
+mod memory;
 mod output;
 mod report;
 mod run;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Batch(arguments) => batch::run(&arguments),
         Command::History(arguments) => history::run(&arguments),
+        Command::Memory(arguments) => memory::run(&arguments.command),
         Command::Config(arguments) => config::run(&arguments.command),
         Command::Completions { shell } => completions::print(shell),
     };

@@ -44,8 +44,12 @@ pub struct Archive {
 pub struct KeptRun {
     /// How many tests came to something.
     pub tests: u64,
-    /// Whether it ended by itself, whatever it came to.
+    /// Whether it came to its end, whatever that was; not if it was killed.
     pub finished: bool,
+    /// Entries of the archive when it had been added.
+    pub entries: u64,
+    /// Bytes of the archive's files then.
+    pub disk_bytes: u64,
 }
 
 /// What the archive knows of itself.
@@ -114,11 +118,7 @@ impl Archive {
     ///
     /// [`HistoryError::Open`]; [`HistoryError::Write`] when a new one cannot be begun.
     pub fn open(folder: &Path, settings: &MemorySettings) -> Result<Self, HistoryError> {
-        let config = MemoryConfig::from(settings)
-            .max_size(MAX_MEMORY)
-            .cache_size(None)
-            .max_disk_size(MAX_DISK);
-        let store = Store::open(folder, config)?;
+        let store = Store::open(folder, config(settings))?;
         let namespace = |name| {
             let namespace = store.namespace(name);
             namespace.map_err(|error| HistoryError::Write(Box::new(error)))
@@ -222,9 +222,12 @@ impl Archive {
             }
         }
         // Last: what has come so far of a run that is not known is added again, from its journal.
+        let stats = self.store.stats();
         let kept = KeptRun {
             tests: tests as u64,
             finished,
+            entries: stats.entries,
+            disk_bytes: stats.disk_bytes,
         };
         self.runs.put_for(run_key(run), &kept, left)?;
         let state = self.state();
@@ -375,6 +378,16 @@ impl Archive {
             .checked_sub(age)
             .filter(|left| !left.is_zero())
     }
+}
+
+/// The settings of the archive's store.
+fn config(settings: &MemorySettings) -> MemoryConfig {
+    MemoryConfig::from(settings)
+        .max_size(MAX_MEMORY)
+        .cache_size(None)
+        .max_disk_size(MAX_DISK)
+        // While it is open, tests run, and the processors are theirs.
+        .recompress(false)
 }
 
 /// Renames a folder that cannot be used, in place of one that was set aside before.
