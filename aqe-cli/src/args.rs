@@ -229,7 +229,7 @@ pub(crate) enum MemoryCommand {
         #[command(flatten)]
         common: MemoryCommon,
     },
-    /// Print what the store is made of: tiers, namespaces, dictionaries, ages, the largest entries
+    /// Print what the store is made of: tiers, namespaces, ages, the largest entries
     Analyze {
         /// Also print how that changes
         #[arg(long)]
@@ -237,7 +237,7 @@ pub(crate) enum MemoryCommand {
         #[command(flatten)]
         common: MemoryCommon,
     },
-    /// Print what is wrong with the store, why, and what to do; exit code 1 if entries were lost
+    /// Print what is wrong with the store, why, and what to do
     Diagnose {
         /// Also print which entries take the memory and the disk, by namespace, age and tier
         #[arg(long)]
@@ -245,7 +245,7 @@ pub(crate) enum MemoryCommand {
         #[command(flatten)]
         common: MemoryCommon,
     },
-    /// Make values smaller: those in full files that would become a tenth smaller
+    /// Make values smaller, in files that would become a tenth smaller
     Optimize {
         /// All values, with dictionaries that are made anew of them
         #[arg(long)]
@@ -618,8 +618,8 @@ Without --folder these are about the store in which `aqe run` keeps what became 
 tests. One process at a time has a store open: while a run goes on, that is the run.
 Results go to standard output, messages to standard error. Section memory of qe.config.yaml says how
 large a store in --folder may be; `aqe config list` shows it.
-The exit code is 0 when it was done, 1 when diagnose finds lost entries or optimize does not come to
-its end, 4 when there is no store, 5 when it cannot be opened; `aqe --help` lists them all.";
+The exit code is 0 when it was done, 1 when diagnose finds lost entries, 4 when there is no store,
+5 when it cannot be opened or optimize does not come to its end; `aqe --help` lists them all.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

@@ -15,8 +15,6 @@ pub(crate) enum Exit {
     TooLittleCovered,
     /// A store has lost entries.
     EntriesLost,
-    /// A store was not made smaller to the end.
-    NotOptimized,
     /// The command line or the configuration is wrong; nothing was run.
     Usage,
     /// The project's tests do not build; cargo has said why.
@@ -41,11 +39,7 @@ impl Exit {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::TestsFailed
-            | Self::FilesFailed
-            | Self::TooLittleCovered
-            | Self::EntriesLost
-            | Self::NotOptimized => 1,
+            Self::TestsFailed | Self::FilesFailed | Self::TooLittleCovered | Self::EntriesLost => 1,
             Self::Usage => 2,
             Self::BuildFailed => 3,
             Self::NoTests | Self::NoFiles | Self::NoStore => 4,

@@ -352,11 +352,9 @@ fn a_run_beside_another_says_so_once_and_is_added_by_a_later_one() {
         ran.stderr
     );
 
+    let process = child.id().cast_signed();
     // SAFETY: `kill` takes numbers and touches no memory of ours.
-    assert_eq!(
-        unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) },
-        0
-    );
+    assert_eq!(unsafe { libc::kill(process, libc::SIGINT) }, 0);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let known = project.run_until_known(&second);
     assert_eq!(known["finished"], true);

@@ -363,11 +363,9 @@ fn real_time_goes_on_until_it_is_interrupted() {
     lines
         .find(|line| line["figures"]["stats"]["entries"] == 7)
         .unwrap();
+    let process = child.id().cast_signed();
     // SAFETY: `kill` takes numbers and touches no memory of ours.
-    assert_eq!(
-        unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) },
-        0
-    );
+    assert_eq!(unsafe { libc::kill(process, libc::SIGINT) }, 0);
     drop(lines);
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }

@@ -79,6 +79,6 @@ fn nothing(arguments: &HistoryArgs, place: &Place, archive: &Archive) -> Failure
     };
     Failure::new(
         Exit::NoTests,
-        format!("{which}{named} among the {known} in the history in {folder}"),
+        format!("{which}{named} among the {known} tests in the history in {folder}"),
     )
 }

@@ -94,11 +94,10 @@ fn push_execution(execution: &Execution, flake: Option<Flake>, look: Look, text:
     };
     let _ = writeln!(
         text,
-        "      {:>7} ago  {:<9}  {:>7}{}  {}",
-        Age(Duration::from_millis(age)).to_string(),
+        "      {:>7} ago  {:<9}  {:>7}{attempts}{flake}  {}",
+        Age(Duration::from_millis(age)),
         execution.outcome.label(),
         Human(execution.duration),
-        format!("{attempts}{flake}"),
         look.colors.faint(format!("run {}", execution.run)),
     );
 }
@@ -127,12 +126,13 @@ struct Age(Duration);
 impl std::fmt::Display for Age {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let seconds = self.0.as_secs();
-        match (seconds / 86_400, seconds / 3600 % 24) {
-            (0, 0) if seconds < 60 => write!(f, "{seconds}s"),
-            (0, 0) => write!(f, "{}m{:02}s", seconds / 60, seconds % 60),
-            (0, hours) => write!(f, "{hours}h{:02}m", seconds / 60 % 60),
-            (days, hours) => write!(f, "{days}d{hours:02}h"),
-        }
+        let text = match (seconds / 86_400, seconds / 3600 % 24) {
+            (0, 0) if seconds < 60 => format!("{seconds}s"),
+            (0, 0) => format!("{}m{:02}s", seconds / 60, seconds % 60),
+            (0, hours) => format!("{hours}h{:02}m", seconds / 60 % 60),
+            (days, hours) => format!("{days}d{hours:02}h"),
+        };
+        f.pad(&text)
     }
 }
 

@@ -1,7 +1,5 @@
 //! `aqe memory analyze`: what a store is made of.
 
-use std::time::Duration;
-
 use aqe_core::memory::{Analysis, EntryTier, HistogramBar};
 use serde_json::{Map, Value};
 
@@ -12,7 +10,7 @@ use crate::args::MemoryCommon;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
-use crate::report::style::{Colors, Human, counted};
+use crate::report::style::{Colors, counted};
 use crate::report::text::short_line;
 
 /// Characters of a key.
@@ -180,12 +178,33 @@ pub(super) fn tier(tier: EntryTier) -> &'static str {
     }
 }
 
+/// The bound of a bar: always a whole number of its unit.
 pub(super) fn up_to(millis: Option<u64>) -> String {
-    match millis {
-        Some(millis) => match millis / 86_400_000 {
-            0 => format!("up to {}", Human(Duration::from_millis(millis))),
-            days => format!("up to {}", counted(days, "day")),
-        },
-        None => "longer".to_owned(),
+    let Some(millis) = millis else {
+        return "longer".to_owned();
+    };
+    let units = [(86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute")];
+    let unit = units.into_iter().find(|(unit, _)| millis >= *unit);
+    let (unit, name) = unit.unwrap_or((1_000, "second"));
+    format!("up to {}", counted(millis / unit, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_told_in_their_unit() {
+        for (millis, text) in [
+            (Some(1_000), "up to 1 second"),
+            (Some(10_000), "up to 10 seconds"),
+            (Some(600_000), "up to 10 minutes"),
+            (Some(6 * 3_600_000), "up to 6 hours"),
+            (Some(86_400_000), "up to 1 day"),
+            (Some(30 * 86_400_000), "up to 30 days"),
+            (None, "longer"),
+        ] {
+            assert_eq!(up_to(millis), text);
+        }
     }
 }

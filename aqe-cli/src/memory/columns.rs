@@ -19,7 +19,7 @@ impl Columns {
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        self.rows.push(cells.into());
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -43,7 +43,7 @@ pub(super) fn optimize(
     match stopped {
         None => Ok(Exit::Success),
         Some(why) => Err(Failure::new(
-            Exit::NotOptimized,
+            Exit::Environment,
             format!("it was not brought to its end: {why}"),
         )
         .hint("what was done is done; the next call goes on with the rest")),

@@ -286,7 +286,7 @@ impl Archive {
         // Only now: whenever this is cut short, each execution is there at least once.
         for key in read
             .into_iter()
-            .filter(|key| !written.iter().any(|kept| **kept == ***key))
+            .filter(|key| !written.iter().any(|kept| kept == key))
         {
             self.blocks.remove(key)?;
         }
@@ -337,7 +337,7 @@ impl Archive {
         &self,
         keys: &'a [Box<[u8]>],
         wanted: impl Fn(&TestName) -> bool,
-    ) -> (Executions, Vec<&'a Box<[u8]>>) {
+    ) -> (Executions, Vec<&'a [u8]>) {
         let since = self.since();
         let (mut all, mut read) = (Executions::new(), Vec::new());
         let settle = |all: &mut Executions| {
@@ -351,7 +351,7 @@ impl Archive {
             for key in keys {
                 if let Ok(Some(block)) = self.blocks.get(key) {
                     block.add_to(&mut all);
-                    read.push(key);
+                    read.push(&**key);
                 }
             }
             // So that no more than twice of what is kept is in memory.
