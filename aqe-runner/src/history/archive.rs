@@ -76,12 +76,6 @@ pub enum HistoryError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The system gives no thread to keep it.
-    #[error("cannot create the thread that keeps the history of tests")]
-    Thread(#[source] std::io::Error),
-    /// The thread that keeps it has panicked, which is a bug.
-    #[error("the thread that keeps the history of tests panicked")]
-    Panicked,
     /// The store does not take something.
     #[error("cannot write to the history of tests")]
     Write(#[source] Box<dyn Error + Send + Sync>),
@@ -386,7 +380,7 @@ fn config(settings: &MemorySettings) -> MemoryConfig {
         .max_size(MAX_MEMORY)
         .cache_size(None)
         .max_disk_size(MAX_DISK)
-        // While it is open, tests run, and the processors are theirs.
+        // It is open for moments only, and what is idle then are the tests.
         .recompress(false)
 }
 

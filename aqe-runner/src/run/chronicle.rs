@@ -1,12 +1,15 @@
-//! The archive of the history while a run goes on: opened beside the listing, tidied beside the tests, written at the end.
+//! The archive of the history around a run: read beside the listing, written at the end.
+//!
+//! While tests run it is closed. They may need every file that this process can have open, and others can read the
+//! history meanwhile.
 //!
 //! **Invariant:** whatever happens to the archive, the run goes on. What this run came to is in its journal then, from
 //! where the next run adds it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use aqe_core::config::MemorySettings;
 
@@ -15,83 +18,96 @@ use crate::history::{Archive, HistoryError};
 use crate::journal::{RunId, RunsFolder};
 use crate::model::BinaryId;
 
-/// The thread that has the archive.
+/// Knows where the archive is, and what it said.
 #[derive(Debug)]
 pub(super) struct Chronicle {
     folder: PathBuf,
     settings: MemorySettings,
-    opened: Receiver<Opened>,
-    thread: std::io::Result<JoinHandle<Result<Archive, HistoryError>>>,
+    /// Whether what the archive knows of the order of tests is known; if not, it is not to be replaced.
+    is_loaded: bool,
 }
 
-/// What the thread says when the archive is open.
-struct Opened {
+/// The archive is being read.
+#[derive(Debug)]
+pub(super) struct Opening {
+    chronicle: Chronicle,
+    thread: std::io::Result<JoinHandle<Result<Loaded, HistoryError>>>,
+}
+
+/// What the archive said.
+struct Loaded {
     history: History,
     notice: Option<String>,
 }
 
-impl Chronicle {
-    /// Begins to open the archive in this folder for journals, lists and history.
+impl Opening {
+    /// Begins to read the archive in this folder for journals, lists and history.
     pub(super) fn begin(state: &Path, settings: &MemorySettings) -> Self {
-        let (sender, opened) = sync_channel(1);
         let folder = Archive::folder_in(state);
         let work = {
             let (state, folder, settings) = (state.to_owned(), folder.clone(), settings.clone());
-            move || open(&state, &folder, &settings, &sender)
+            move || load(&state, &folder, &settings)
         };
         Self {
-            folder,
-            settings: settings.clone(),
-            opened,
+            chronicle: Chronicle {
+                folder,
+                settings: settings.clone(),
+                is_loaded: false,
+            },
             thread: thread::Builder::new()
                 .name("aqe-history".to_owned())
                 .spawn(work),
         }
     }
 
-    /// What is known of the tests; nothing, if the archive does not open.
-    pub(super) fn history(&self, warnings: &mut Vec<String>) -> History {
-        let Ok(Opened { history, notice }) = self.opened.recv() else {
-            return History::default();
+    /// What is known of the tests; nothing, if the archive cannot be read, which the end of the run tells.
+    pub(super) fn finish(self, warnings: &mut Vec<String>) -> (Chronicle, History) {
+        let mut chronicle = self.chronicle;
+        let loaded = self.thread.ok().and_then(|thread| thread.join().ok());
+        let Some(Ok(Loaded { history, notice })) = loaded else {
+            return (chronicle, History::default());
         };
+        chronicle.is_loaded = true;
         warnings.extend(notice);
-        history
+        (chronicle, history)
     }
+}
 
+impl Chronicle {
     /// Adds what the run came to.
     pub(super) fn end(
-        self,
+        &self,
         run: RunId,
         history: &mut History,
         builds: &HashMap<BinaryId, u32>,
     ) -> Result<(), HistoryError> {
-        let executions = history.take_tally().executions(run, builds);
-        match self.thread.map_err(HistoryError::Thread)?.join() {
-            Ok(Ok(archive)) => {
-                archive.add(run, executions, true)?;
-                history.save(&archive)
-            }
-            // The other run may be over by now. What it knows of the order of tests is as good as what this one knows.
-            Ok(Err(error)) if error.is_locked() => {
-                Archive::open(&self.folder, &self.settings)?.add(run, executions, true)
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(HistoryError::Panicked),
+        let archive = patiently(|| Archive::open(&self.folder, &self.settings))?;
+        archive.add(run, history.take_tally().executions(run, builds), true)?;
+        if self.is_loaded {
+            history.save(&archive)?;
+        }
+        archive.fold_if_due()
+    }
+}
+
+fn load(state: &Path, folder: &Path, settings: &MemorySettings) -> Result<Loaded, HistoryError> {
+    let (archive, notice) = patiently(|| Archive::open_or_renew(folder, settings))?;
+    let history = History::load(&archive, state);
+    archive.import(&RunsFolder::new(state.join("runs")))?;
+    Ok(Loaded { history, notice })
+}
+
+/// Tries again for a moment while another process has the archive: a run that begins or ends has it for some
+/// milliseconds.
+fn patiently<T>(open: impl Fn() -> Result<T, HistoryError>) -> Result<T, HistoryError> {
+    let begin = Instant::now();
+    loop {
+        match open() {
+            Err(error) if error.is_locked() && begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+            other => return other,
         }
     }
 }
 
-fn open(
-    state: &Path,
-    folder: &Path,
-    settings: &MemorySettings,
-    opened: &SyncSender<Opened>,
-) -> Result<Archive, HistoryError> {
-    let (archive, notice) = Archive::open_or_renew(folder, settings)?;
-    let history = History::load(&archive, state);
-    // The run may have been dropped.
-    let _ = opened.send(Opened { history, notice });
-    archive.import(&RunsFolder::new(state.join("runs")))?;
-    archive.fold_if_due()?;
-    Ok(archive)
-}
+const PATIENCE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(5);

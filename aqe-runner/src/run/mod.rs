@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `runner` | the order of a run: list, plan, record, execute, report |
 //! | `plan`, `history` | which tests run, the longest first |
-//! | `chronicle` | the archive of the history while a run goes on |
+//! | `chronicle` | the archive of the history around a run |
 //! | `singly`, `attempt` | process isolation, and the judgement of one process |
 //! | `batch`, `chunk` | batch isolation, and how a suite is cut into processes |
 //! | `recorder` | the thread that writes the journal before anything is shown |

@@ -12,7 +12,7 @@ use aqe_core::config::{Isolation, Machine};
 use aqe_core::queue::Scheduling;
 
 use super::attempt::{BACKTRACE, with_causes};
-use super::chronicle::Chronicle;
+use super::chronicle::Opening;
 use super::floor::Floor;
 use super::listing::{self, Listed};
 use super::plan::{Plan, Runnable};
@@ -97,9 +97,9 @@ impl Runner {
             None => workspace.target_directory.join("aqe"),
         };
         let mut warnings = Vec::new();
-        let chronicle = Chronicle::begin(&state, &self.options.memory);
+        let opening = Opening::begin(&state, &self.options.memory);
         let Listed { listings, failed } = self.list(workspace, &state, &mut warnings).await?;
-        let mut history = chronicle.history(&mut warnings);
+        let (chronicle, mut history) = opening.finish(&mut warnings);
         let mut builds = HashMap::new();
         for (binary, listing) in &listings {
             history.keep_listed(&binary.id, listing);
