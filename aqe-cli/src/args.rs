@@ -598,7 +598,7 @@ Examples:
   aqe history --json > history.json     every execution with its run, verdict and duration
 
 `aqe run` keeps the last 50 executions of each test for as long as memory.retentionPeriod says. Runs
-that were killed, or that ran beside another, are added by the next one.
+that were killed are added by the next one.
 Flaky counts executions that passed only when they were repeated, and those that came to something
 else than the one before with the same binary. Last has the newest at its right: + passed, F failed,
 T timed out, ~ passed when repeated, L passed and left a process behind.
@@ -615,7 +615,7 @@ Examples:
   aqe memory optimize --json            what was made smaller, as JSON
 
 Without --folder these are about the store in which `aqe run` keeps what became of the project's
-tests. One process at a time has a store open: while a run goes on, that is the run.
+tests. One process at a time has a store open; a run has it for a moment at its beginning and end.
 Results go to standard output, messages to standard error. Section memory of qe.config.yaml says how
 large a store in --folder may be; `aqe config list` shows it.
 The exit code is 0 when it was done, 1 when diagnose finds lost entries, 4 when there is no store,

@@ -78,7 +78,7 @@ fn no_store(folder: &Path, is_of_project: bool) -> Failure {
 pub(crate) fn not_opened(error: &OpenError) -> Failure {
     let failure = Failure::of(Exit::Environment, error);
     match error {
-        OpenError::Locked { .. } => failure.hint("a run that is going on has it open until it ends"),
+        OpenError::Locked { .. } => failure.hint("one process at a time has a store open; try again when it has ended"),
         OpenError::Damaged { .. } => failure.hint(
             "the next `aqe run` sets the history aside and begins anew, with what the journals of the last runs say",
         ),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use aqe_core::config::MemorySettings;
 use aqe_core::memory::typed::TypedError;
@@ -108,11 +109,14 @@ impl Archive {
     /// Opens the archive in this folder, or begins one there. Of the settings, retention and compression count; its sizes
     /// are the archive's own.
     ///
+    /// A run that begins or ends has it for some milliseconds. So the call waits for a moment, a fifth of a second, while
+    /// another process has it.
+    ///
     /// # Errors
     ///
     /// [`HistoryError::Open`]; [`HistoryError::Write`] when a new one cannot be begun.
     pub fn open(folder: &Path, settings: &MemorySettings) -> Result<Self, HistoryError> {
-        let store = Store::open(folder, config(settings))?;
+        let store = open_patiently(folder, &config(settings))?;
         let namespace = |name| {
             let namespace = store.namespace(name);
             namespace.map_err(|error| HistoryError::Write(Box::new(error)))
@@ -374,6 +378,16 @@ impl Archive {
     }
 }
 
+fn open_patiently(folder: &Path, config: &MemoryConfig) -> Result<Store, OpenError> {
+    let begin = Instant::now();
+    loop {
+        match Store::open(folder, config.clone()) {
+            Err(OpenError::Locked { .. }) if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+}
+
 /// The settings of the archive's store.
 fn config(settings: &MemorySettings) -> MemoryConfig {
     MemoryConfig::from(settings)
@@ -423,6 +437,8 @@ fn run_key(run: RunId) -> [u8; 16] {
     run.as_u128().to_be_bytes()
 }
 
+const PATIENCE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(5);
 const STATE: &[u8] = b"state";
 /// Blocks of a test and binary are folded together once so many runs were added: reading a history takes as many reads at
 /// most, and what folding takes is shared by as many runs.

@@ -9,7 +9,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use aqe_core::config::MemorySettings;
 
@@ -81,7 +80,7 @@ impl Chronicle {
         history: &mut History,
         builds: &HashMap<BinaryId, u32>,
     ) -> Result<(), HistoryError> {
-        let archive = patiently(|| Archive::open(&self.folder, &self.settings))?;
+        let archive = Archive::open(&self.folder, &self.settings)?;
         archive.add(run, history.take_tally().executions(run, builds), true)?;
         if self.is_loaded {
             history.save(&archive)?;
@@ -91,23 +90,8 @@ impl Chronicle {
 }
 
 fn load(state: &Path, folder: &Path, settings: &MemorySettings) -> Result<Loaded, HistoryError> {
-    let (archive, notice) = patiently(|| Archive::open_or_renew(folder, settings))?;
+    let (archive, notice) = Archive::open_or_renew(folder, settings)?;
     let history = History::load(&archive, state);
     archive.import(&RunsFolder::new(state.join("runs")))?;
     Ok(Loaded { history, notice })
 }
-
-/// Tries again for a moment while another process has the archive: a run that begins or ends has it for some
-/// milliseconds.
-fn patiently<T>(open: impl Fn() -> Result<T, HistoryError>) -> Result<T, HistoryError> {
-    let begin = Instant::now();
-    loop {
-        match open() {
-            Err(error) if error.is_locked() && begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
-            other => return other,
-        }
-    }
-}
-
-const PATIENCE: Duration = Duration::from_millis(200);
-const PAUSE: Duration = Duration::from_millis(5);
