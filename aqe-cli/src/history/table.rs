@@ -94,7 +94,7 @@ fn push_execution(execution: &Execution, flake: Option<Flake>, look: Look, text:
     };
     let _ = writeln!(
         text,
-        "      {:>7} ago  {:<9}  {:>7}{attempts}{flake}  {}",
+        "      {:>7} ago  {:<9}  {:>7}  {}{attempts}{flake}",
         Age(Duration::from_millis(age)),
         execution.outcome.label(),
         Human(execution.duration),
