@@ -160,8 +160,11 @@ mod tests {
         let mut executions = [(3, 30), (1, 10), (2, 20), (3, 30), (4, 40)]
             .map(|(run, started)| execution(run, started))
             .to_vec();
+        settle(&mut executions, UnixMillis(20), 3);
+        let kept = [execution(2, 20), execution(3, 30), execution(4, 40)];
+        assert_eq!(executions, kept);
         settle(&mut executions, UnixMillis(20), 2);
-        assert_eq!(executions, [execution(3, 30), execution(4, 40)]);
+        assert_eq!(executions, kept[1..]);
         settle(&mut executions, UnixMillis(31), 2);
         assert_eq!(executions, [execution(4, 40)]);
     }
