@@ -200,6 +200,7 @@ fn optimizing_makes_values_smaller_and_changes_none() {
     let place = Place::filled(2_000);
     let before = place.bytes();
     let document = place.document("optimize --aggressive");
+    assert_eq!(document["optimize"], "aggressive");
     let figure = |name: &str| document[name].as_u64().unwrap();
     assert!(figure("values_recompressed") > 1_000, "{document}");
     assert!(
