@@ -53,14 +53,14 @@ async fn watch(found: &Found, interval: Duration, common: &MemoryCommon) -> Resu
 
 /// What one look has found.
 enum Look {
-    Figures(Document),
+    Figures(Box<Document>),
     /// Somebody else has the store open.
     Elsewhere(String),
 }
 
 fn look(found: &Found) -> Result<Look, Failure> {
     match found.open() {
-        Ok(opened) => Ok(Look::Figures(Document::of(&opened))),
+        Ok(opened) => Ok(Look::Figures(Box::new(Document::of(&opened)))),
         Err(error) if error.is_locked() => {
             let cause = std::error::Error::source(&error);
             Ok(Look::Elsewhere(
