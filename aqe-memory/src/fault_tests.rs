@@ -59,14 +59,7 @@ impl Run<'_> {
         let Some(store) = &self.store else { return };
         let name = key.to_be_bytes().to_vec();
         match store.remove(&name) {
-            Ok(was_there) => {
-                let modelled = self.model.remove(&name).is_some();
-                // An entry that cannot be read looks as if it were not there.
-                assert!(modelled || !was_there, "{key}");
-                if modelled && !was_there {
-                    self.model.insert(name, Vec::new());
-                }
-            }
+            Ok(was_there) => assert_eq!(was_there, self.model.remove(&name).is_some(), "{key}"),
             Err(_) => self.refused += 1,
         }
     }
@@ -98,9 +91,6 @@ impl Run<'_> {
         let Some(store) = &self.store else { return };
         for (name, value) in &self.model {
             let found = store.get(name);
-            if value.is_empty() {
-                continue;
-            }
             let found = found.unwrap_or_else(|| panic!("{what}: {name:?} is gone"));
             assert!(*found == **value, "{what}: {name:?} has another value");
         }
@@ -147,12 +137,12 @@ fn nothing_acknowledged_is_lost_whichever_call_fails() {
     );
     let mut refused = 0;
     // Those that begin a store, and some of the others, which are alike.
-    let step = calls / 80 + 1;
-    for call in (0..calls).filter(|call| *call < 30 || call % step == 0) {
+    let step = calls / 24 + 1;
+    for call in (0..calls).filter(|call| *call < 12 || call % step == 0) {
         refused += run(call..call + 1).1;
         if call % (4 * step) == 0 {
             refused += run(call..u64::MAX).1;
         }
     }
-    assert!(refused > 100, "{refused}");
+    assert!(refused > 30, "{refused}");
 }

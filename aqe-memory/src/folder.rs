@@ -527,7 +527,9 @@ impl Core {
         expected: Expected,
     ) -> Result<Version, CompareError> {
         let mut tiers = self.tiers.lock();
-        let current = self.current(hash, namespace, key, now);
+        let current = self
+            .current(hash, namespace, key, now)
+            .map_err(PutError::Disk)?;
         expected.check(|| current.as_ref()?.version)?;
         let stays = current.as_ref().map_or(0, |current| current.stays);
         // Relaxed: written under the lock only.
@@ -566,7 +568,9 @@ impl Core {
     ) -> Result<bool, PutError> {
         let hash = self.shared.index.hash(namespace, key);
         let mut tiers = self.tiers.lock();
-        let current = self.current(hash, namespace, key, now);
+        let current = self
+            .current(hash, namespace, key, now)
+            .map_err(PutError::Disk)?;
         let is_expected = |current: &Current| {
             current.version.is_some() && (expected.is_none() || current.version == expected)
         };
@@ -601,17 +605,43 @@ impl Core {
         Ok(removed.is_some())
     }
 
-    fn current(&self, hash: KeyHash, namespace: u16, key: &[u8], now: Millis) -> Option<Current> {
+    /// The entry of a key. A record that the system does not give now is not taken for none: what is put without knowing of an
+    /// entry would be a second one of its key, and which of them is read would be a matter of chance.
+    fn current(
+        &self,
+        hash: KeyHash,
+        namespace: u16,
+        key: &[u8],
+        now: Millis,
+    ) -> Result<Option<Current>, DiskError> {
+        let mut refused = None;
+        let mut version = None;
         let shard = self.shared.index.read(hash);
-        let slot = shard
-            .find(hash, |slot| self.is_entry(slot, namespace, key))?
-            .get();
-        let home = self.shared.home(slot)?;
-        Some(Current {
-            version: self.see(slot, now),
+        let found = shard.find(hash, |slot| {
+            let seen = self.shared.try_view(slot, |view| {
+                let is_it = view.namespace == namespace && view.key == key;
+                is_it.then(|| (view.deadline > now).then_some(Version(view.version)))
+            });
+            match seen {
+                Ok(seen) => {
+                    version = seen.flatten();
+                    version.is_some()
+                }
+                Err(error) => {
+                    refused = Some(error);
+                    false
+                }
+            }
+        });
+        if let (None, Some(error), Some(folder)) = (&found, refused, &self.folder) {
+            return Err(DiskError::of("read a file of", &folder.path)(error));
+        }
+        let home = found.and_then(|found| self.shared.home(found.get()));
+        Ok(home.map(|home| Current {
+            version: version.flatten(),
             home,
             stays: self.shared.end_of(home),
-        })
+        }))
     }
 
     /// Forgets keys that no segment needs. The caller holds the upkeep, so that no segment is made unknown meanwhile.

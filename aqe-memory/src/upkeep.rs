@@ -4,7 +4,7 @@ use crate::clock::Millis;
 use crate::dictionaries::Made;
 use crate::stats::StoreStats;
 use crate::store::Core;
-use crate::tiers::Goal;
+use crate::tiers::{Goal, Tiers};
 
 /// The right to remove segments of files.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ impl Core {
     pub(crate) fn sweep(&self) {
         let upkeep = self.upkeep.lock();
         let now = self.clock.now();
+        self.remove_left();
         let doomed = self.tiers.lock().take_expired(&self.shared, now);
         let any = !doomed.is_empty();
         for segment in doomed {
@@ -33,6 +34,27 @@ impl Core {
             self.shrink_index();
         }
         self.sample();
+    }
+
+    /// Tries again to remove what the system refused to remove before.
+    fn remove_left(&self) {
+        let Some(files) = &self.shared.files else {
+            return;
+        };
+        let left = |tiers: &mut Tiers| {
+            tiers
+                .disk
+                .as_mut()
+                .map(|disk| std::mem::take(&mut disk.left))
+        };
+        let Some(mut left) = left(&mut self.tiers.lock()).filter(|left| !left.is_empty()) else {
+            return;
+        };
+        // Nobody rewrites or takes a snapshot meanwhile: that is done with the upkeep in hand, as this is.
+        left.retain(|left| !files.is_removed(left.known.file));
+        if let Some(disk) = &mut self.tiers.lock().disk {
+            disk.left.append(&mut left);
+        }
     }
 
     /// Gives back what empty places of the index take.

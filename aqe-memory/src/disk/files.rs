@@ -102,6 +102,14 @@ impl Files {
         system::call(|| std::fs::remove_file(file::path(&self.folder, number)))
     }
 
+    /// [Removes](Self::remove) a file. Says whether it is gone.
+    pub(crate) fn is_removed(&self, number: u64) -> bool {
+        match self.remove(number) {
+            Ok(()) => true,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
     fn group(&self, number: u64) -> &Mutex<Group> {
         &self.open[number as usize % GROUPS]
     }

@@ -24,6 +24,7 @@ pub(crate) use self::error::DiskError;
 use self::file::{HEADER, Header};
 use self::files::Files;
 pub(crate) use self::lock::WriteLock;
+use self::snapshot::Known;
 use self::sync::Dirty;
 use self::tip::Tip;
 use crate::clock::Millis;
@@ -45,6 +46,17 @@ pub(crate) struct Disk {
     dirty: HashMap<u64, Arc<File>>,
     /// Whether there are files whose names may not be on the disk yet.
     dirty_names: bool,
+    /// Files of segments that are gone, which the system refused to remove.
+    pub(crate) left: Vec<Left>,
+}
+
+/// A file nothing of which is needed any more. What is in it must not be found again: until it is gone, others say of its
+/// records that they are over, and snapshots know it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    pub(crate) known: Known,
+    /// No record in it has a lower version.
+    pub(crate) lowest_version: u64,
 }
 
 /// Where a segment's records are besides.
@@ -73,6 +85,7 @@ impl Disk {
             most_bytes,
             dirty: HashMap::new(),
             dirty_names: true,
+            left: Vec::new(),
         }
     }
 

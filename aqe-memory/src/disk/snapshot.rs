@@ -14,8 +14,11 @@ use super::error::DiskError;
 use super::superblock::take;
 use super::system;
 use crate::clock::Millis;
+use crate::disk::OnDisk;
 use crate::index::Slot;
 use crate::seal::KEY_REF;
+use crate::seal::Opener;
+use crate::segment::Segment;
 
 /// A file as a snapshot knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,21 @@ pub(crate) struct Known {
     pub(crate) seed: u32,
     /// What it says of the key of its records, if they are sealed.
     pub(crate) key: Option<[u8; KEY_REF]>,
+}
+
+impl Known {
+    /// What is known of a segment's file.
+    pub(crate) fn of(segment: &Segment, on_disk: OnDisk) -> Self {
+        Self {
+            file: on_disk.file,
+            used: segment.used(),
+            dead: segment.dead(),
+            epoch: segment.epoch,
+            end: segment.end,
+            seed: on_disk.seed,
+            key: segment.opener.as_ref().map(Opener::key_ref),
+        }
+    }
 }
 
 /// The slots of all entries.

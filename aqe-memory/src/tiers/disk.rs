@@ -6,7 +6,8 @@ use super::{NoPlace, Reserved, Tier, Tiers};
 use crate::clock::Millis;
 use crate::disk::snapshot::Known;
 use crate::disk::sync::Dirty;
-use crate::index::{Place, Slot};
+use crate::index::{MOST_SEGMENTS, Place, Slot};
+#[cfg(feature = "encryption")]
 use crate::seal::Opener;
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::{Lifetime, Segment};
@@ -82,18 +83,12 @@ impl Tiers {
         let known = numbers.filter_map(|number| {
             // SAFETY: a segment that is in a queue is not removed.
             let segment = unsafe { shared.directory.get(number) };
-            let on_disk = segment.on_disk?;
-            let known = Known {
-                file: on_disk.file,
-                used: segment.used(),
-                dead: segment.dead(),
-                epoch: segment.epoch,
-                end: segment.end,
-                seed: on_disk.seed,
-                key: segment.opener.as_ref().map(Opener::key_ref),
-            };
-            Some((number, known))
+            Some((number, Known::of(segment, segment.on_disk?)))
         });
+        let left = self.disk.iter().flat_map(|disk| &disk.left);
+        // With the number of no segment, so that nothing is found in them.
+        let left = left.map(|left| (MOST_SEGMENTS, left.known));
+        let known = known.chain(left);
         known.collect()
     }
 

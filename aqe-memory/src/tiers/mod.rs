@@ -176,6 +176,7 @@ impl Tiers {
     pub(crate) fn reuse(&mut self, cleared: &Cleared) {
         if let (Some(disk), Some(on_disk)) = (&mut self.disk, cleared.on_disk) {
             disk.forget(on_disk, cleared.used.into());
+            disk.left.extend(cleared.left);
         }
         self.numbers.give_back(cleared.number);
     }

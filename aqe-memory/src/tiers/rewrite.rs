@@ -113,7 +113,9 @@ impl Tiers {
         // The order of files says nothing of that: one is filled for as long as its bucket lasts, while others are begun.
         let others = self.cold.numbers().chain(self.packed.numbers());
         let others = others.filter(|other| *other != number);
-        let lowest = others.map(|number| segment(number).lowest_version()).min();
+        let others = others.map(|number| segment(number).lowest_version());
+        let left = self.disk.iter().flat_map(|disk| &disk.left);
+        let lowest = others.chain(left.map(|left| left.lowest_version)).min();
         let kind = victim.kind;
         let queue = match kind {
             Kind::Cold => &mut self.cold,
