@@ -8,6 +8,7 @@
 //! write lock of its shard; whoever reads an entry found its slot under the read lock and holds it until it has
 //! pinned or copied what it needs.
 
+mod pages;
 mod slot;
 
 use std::hash::{BuildHasher, Hasher};
@@ -19,6 +20,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use self::pages::Pages;
 use self::slot::TAG_BITS;
 pub(crate) use self::slot::{MOST_BYTES_IN_SEGMENT, MOST_SEGMENTS, Place, Slot, UNIT};
 
@@ -154,7 +156,7 @@ impl Index {
 /// One table of slots.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    table: HashTable<AtomicU64>,
+    table: HashTable<AtomicU64, Pages>,
 }
 
 impl Shard {
