@@ -725,8 +725,8 @@ mod tests {
             journal.flush().unwrap();
             journal
         };
-        let (killed, live, known, young) = (run(40), run(30), run(20), RunId::new());
-        drop((write(killed), write(known), write(young)));
+        let (killed, live, known) = (run(40), run(30), run(20));
+        drop((write(killed), write(known)));
         let writer = write(live);
         add(&archive, known, &[("p", "a", Outcome::Passed)]);
         assert_eq!(archive.import(&runs).unwrap(), 1);

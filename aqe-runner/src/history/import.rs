@@ -17,7 +17,7 @@ impl Archive {
         for id in runs.list().unwrap_or_default() {
             let age = UnixMillis::now().0.saturating_sub(id.started().0);
             let age = Duration::from_millis(age);
-            if age < YOUNG || age >= self.retention() || self.knows(id) {
+            if age >= self.retention() || self.knows(id) {
                 continue;
             }
             if left == 0 {
@@ -54,5 +54,3 @@ fn read(run: &RunFolder, left: &mut u64) -> Option<(Tally, bool)> {
 
 /// Journals of more bytes are not read at once, since a run waits for it: some tenths of a second. The next run goes on.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// A run creates its journal a moment before it locks it, and must find it unlocked then.
-const YOUNG: Duration = Duration::from_secs(2);

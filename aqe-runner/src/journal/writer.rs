@@ -1,6 +1,6 @@
 //! Writing the journal.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -123,9 +123,25 @@ impl JournalWriter {
     /// [`JournalError::NoSpace`], [`JournalError::NotWritable`], [`JournalError::InUse`] or [`JournalError::Io`].
     pub fn create(path: impl Into<PathBuf>) -> Result<Self, JournalError> {
         let path = path.into();
-        let opened = OpenOptions::new().append(true).create_new(true).open(&path);
-        let file = opened.map_err(|source| JournalError::of_io(&path, source))?;
+        // It gets its name when it is locked: a journal without a lock is one of a run that is over.
+        let mut unlocked = path.clone().into_os_string();
+        unlocked.push(".new");
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(&unlocked)
+            .map_err(|source| JournalError::of_io(&path, source))?;
         lock(&file, &path)?;
+        // Looked for while nobody else can be where we are, since renaming replaces.
+        let renamed = match path.try_exists() {
+            Ok(true) => Err(io::ErrorKind::AlreadyExists.into()),
+            Ok(false) => fs::rename(&unlocked, &path),
+            Err(error) => Err(error),
+        };
+        if let Err(source) = renamed {
+            let _ = fs::remove_file(&unlocked);
+            return Err(JournalError::of_io(&path, source));
+        }
         Ok(Self {
             path,
             lines: Lines::new(file, 0, 0),
@@ -326,7 +342,7 @@ fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
 #[cfg(unix)]
 fn same_file(file: &File, path: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
-    let (open, named) = (file.metadata()?, std::fs::metadata(path)?);
+    let (open, named) = (file.metadata()?, fs::metadata(path)?);
     if (open.dev(), open.ino()) == (named.dev(), named.ino()) {
         Ok(())
     } else {
@@ -337,7 +353,7 @@ fn same_file(file: &File, path: &Path) -> io::Result<()> {
 /// Elsewhere an open file cannot be removed under its holder, so that the name still exists is enough.
 #[cfg(not(unix))]
 fn same_file(_file: &File, path: &Path) -> io::Result<()> {
-    std::fs::metadata(path).map(drop)
+    fs::metadata(path).map(drop)
 }
 
 /// The buffer that is kept between flushes: a few hundred verdicts.
@@ -368,7 +384,7 @@ mod tests {
         let mut journal = JournalWriter::create(&path).unwrap();
         for record in samples::records() {
             journal.append(&record).unwrap();
-            let (records, report) = read(&std::fs::read(&path).unwrap());
+            let (records, report) = read(&fs::read(&path).unwrap());
             assert_eq!(
                 records.last(),
                 Some(&record),
@@ -377,7 +393,7 @@ mod tests {
             assert!(report.is_whole());
         }
         journal.sync().unwrap();
-        assert_eq!(read(&std::fs::read(&path).unwrap()).0, samples::records());
+        assert_eq!(read(&fs::read(&path).unwrap()).0, samples::records());
     }
 
     #[test]
@@ -400,6 +416,8 @@ mod tests {
             JournalWriter::create(&path),
             Err(JournalError::Io { .. })
         ));
+        // Nothing but the first one's is left.
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(matches!(
             JournalWriter::reopen(&path, |_| {}),
             Err(JournalError::InUse { .. })
@@ -417,15 +435,15 @@ mod tests {
         journal.append(&records[0]).unwrap();
         journal.append(&records[1]).unwrap();
         drop(journal);
-        let whole = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 3]).unwrap();
 
         let mut seen = Vec::new();
         let (mut journal, report) = JournalWriter::reopen(&path, |entry| seen.push(entry)).unwrap();
         assert_eq!(seen.len(), 1);
         assert!(report.torn_bytes > 0);
         journal.append(&records[2]).unwrap();
-        let (found, report) = read(&std::fs::read(&path).unwrap());
+        let (found, report) = read(&fs::read(&path).unwrap());
         assert_eq!(found, [records[0].clone(), records[2].clone()]);
         assert!(report.is_whole(), "{report:?}");
     }
