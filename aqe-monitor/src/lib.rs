@@ -1,3 +1,5 @@
 //! Metrics that cost nothing, a history that people can query, alerts and advice.
 //!
 //! Most applications use this through `aqe-core`.
+
+pub mod registry;

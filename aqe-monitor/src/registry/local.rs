@@ -1,0 +1,122 @@
+//! What a thread knows of its slab.
+//!
+//! [`LOCAL`] needs no destructor, so reading it is one instruction: the compiler adds no check whether it is still alive.
+//! The lease ends in [`ENDING`], which has one; what a thread counts after that goes to shared cells.
+
+use std::cell::Cell;
+
+use super::cells::{ARENA, PAGE_CELLS, PAGES, Page, SHELF_TREES, SHELVES, Shelf, Slab, add_owned};
+use super::tree::Tree;
+
+thread_local! {
+    static LOCAL: Local = const { Local::new() };
+    static ENDING: Ending = const { Ending };
+}
+
+struct Local {
+    lease: Cell<Lease>,
+    /// The pages opened so far. Empty without a lease.
+    pages: [Cell<Option<&'static Page>>; PAGES],
+    shelves: [Cell<Option<&'static Shelf>>; SHELVES],
+}
+
+#[derive(Clone, Copy)]
+enum Lease {
+    /// The thread has not counted yet.
+    None,
+    Slab(&'static Slab),
+    /// The thread is at its end, or was one too many.
+    Refused,
+}
+
+impl Local {
+    const fn new() -> Self {
+        Self {
+            lease: Cell::new(Lease::None),
+            pages: [const { Cell::new(None) }; PAGES],
+            shelves: [const { Cell::new(None) }; SHELVES],
+        }
+    }
+
+    fn slab(&self) -> Option<&'static Slab> {
+        if let Lease::None = self.lease.get() {
+            // A destructor that cannot be registered any more would leave the slab leased for ever.
+            let ends = ENDING.try_with(|_| ()).is_ok();
+            let slab = if ends { ARENA.lease_slab() } else { None };
+            self.lease.set(slab.map_or(Lease::Refused, Lease::Slab));
+        }
+        match self.lease.get() {
+            Lease::Slab(slab) => Some(slab),
+            Lease::None | Lease::Refused => None,
+        }
+    }
+
+    fn release(&self) {
+        self.pages.iter().for_each(|page| page.set(None));
+        self.shelves.iter().for_each(|shelf| shelf.set(None));
+        if let Lease::Slab(slab) = self.lease.replace(Lease::Refused) {
+            ARENA.release_slab(slab);
+        }
+    }
+}
+
+struct Ending;
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        LOCAL.with(Local::release);
+    }
+}
+
+/// Adds to this thread's cell; false when the page is not open, and nothing was added.
+#[inline]
+pub(crate) fn add(index: u32, n: u64) -> bool {
+    LOCAL.with(|local| {
+        let index = index as usize;
+        let Some(page) = local.pages.get(index / PAGE_CELLS) else {
+            return false;
+        };
+        let Some(page) = page.get() else { return false };
+        add_owned(&page[index % PAGE_CELLS], n);
+        true
+    })
+}
+
+/// Opens the page of a cell, so that [`add`] will find it; false when this thread cannot have it.
+pub(crate) fn open_page(index: u32) -> bool {
+    LOCAL.with(|local| {
+        let number = index as usize / PAGE_CELLS;
+        let (Some(place), Some(slab)) = (local.pages.get(number), local.slab()) else {
+            return false;
+        };
+        place.set(slab.open_page(number));
+        place.get().is_some()
+    })
+}
+
+/// This thread's tree of a histogram, if it has been opened.
+#[inline]
+pub(crate) fn with_tree<R>(id: u32, record: impl FnOnce(&Tree) -> R) -> Option<R> {
+    LOCAL.with(|local| {
+        let shelf = local.shelves.get(id as usize / SHELF_TREES)?.get()?;
+        shelf[id as usize % SHELF_TREES]
+            .get()
+            .map(|tree| record(tree))
+    })
+}
+
+/// Opens this thread's tree of a histogram; false when it cannot have one.
+pub(crate) fn open_tree(id: u32) -> bool {
+    LOCAL.with(|local| {
+        let number = id as usize / SHELF_TREES;
+        let (Some(place), Some(slab)) = (local.shelves.get(number), local.slab()) else {
+            return false;
+        };
+        place.set(slab.open_shelf(number));
+        let Some(shelf) = place.get() else {
+            return false;
+        };
+        shelf[id as usize % SHELF_TREES].get_or_init(|| Box::new(Tree::new()));
+        true
+    })
+}
