@@ -3,3 +3,5 @@
 //! Most applications use this through `aqe-core`.
 
 pub mod registry;
+#[cfg(feature = "sampler")]
+pub mod sampler;

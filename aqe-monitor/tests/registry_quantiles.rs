@@ -7,13 +7,13 @@ const QUANTILES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 0.9999];
 
 /// The worst relative error of any of the quantiles.
 fn worst_error(mut values: Vec<u64>) -> f64 {
-    let histogram = Registry::new().histogram("values").unwrap();
+    let histogram = Registry::new().histogram("values").expect("a metric");
     values.iter().for_each(|&value| histogram.record(value));
     values.sort_unstable();
     let snapshot = histogram.snapshot();
     let error = |q: f64| {
         let rank = ((q * values.len() as f64).ceil() as usize).max(1);
-        let (exact, found) = (values[rank - 1], snapshot.quantile(q).unwrap());
+        let (exact, found) = (values[rank - 1], snapshot.quantile(q).expect("values"));
         exact.abs_diff(found) as f64 / (exact as f64).max(1.0)
     };
     QUANTILES.map(error).into_iter().fold(0.0, f64::max)
