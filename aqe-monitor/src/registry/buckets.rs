@@ -16,11 +16,11 @@ pub(crate) const OCTAVES: usize = 64 - PRECISION as usize + 1;
 /// The place of a value's bucket: its octave, and which of it.
 #[inline]
 pub(crate) fn place(value: u64) -> (usize, usize) {
-    // With the low bits set, small values look as if they lay in the octave below the second.
-    let top = (value | (PER_OCTAVE as u64 - 1)).ilog2();
-    let octave = (top + 1 - PRECISION) as usize;
-    let bucket = (value >> octave.saturating_sub(1)) as usize % PER_OCTAVE;
-    (octave, bucket)
+    // All values below 256 are shifted by nothing, and the upper half of them is the octave above the first.
+    let top = (value | PER_OCTAVE as u64).leading_zeros() ^ 63;
+    let shift = top - PRECISION;
+    let bucket = (value >> shift) as usize;
+    (shift as usize + bucket / PER_OCTAVE, bucket % PER_OCTAVE)
 }
 
 /// The smallest and the largest value of a bucket.

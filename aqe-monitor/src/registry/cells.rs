@@ -19,8 +19,10 @@
 
 use std::array;
 use std::fmt;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::hint::black_box;
+use std::sync::{Arc, LazyLock};
 
+use super::slot::Slot;
 use super::sync::Mutex;
 use super::sync::atomic::AtomicU64;
 use super::sync::atomic::Ordering::Relaxed;
@@ -51,46 +53,46 @@ const TREES: usize = SHELVES * SHELF_TREES;
 const BEYOND: u32 = 1 << 31;
 
 pub(crate) type Page = [AtomicU64; PAGE_CELLS];
-pub(crate) type Shelf = [OnceLock<Box<Tree>>; SHELF_TREES];
+pub(crate) type Shelf = [Slot<Tree>; SHELF_TREES];
 
 /// The cells of one thread, in pages that come on first use.
 pub(crate) struct Slab {
-    pages: [OnceLock<Box<Page>>; PAGES],
-    shelves: [OnceLock<Box<Shelf>>; SHELVES],
+    pages: [Slot<Page>; PAGES],
+    shelves: [Slot<Shelf>; SHELVES],
     /// The slab made after this one, set once under the arena's lock.
-    next: OnceLock<&'static Self>,
+    next: Slot<Self>,
 }
 
 impl Slab {
     fn new() -> Self {
         Self {
-            pages: array::from_fn(|_| OnceLock::new()),
-            shelves: array::from_fn(|_| OnceLock::new()),
-            next: OnceLock::new(),
+            pages: array::from_fn(|_| Slot::new()),
+            shelves: array::from_fn(|_| Slot::new()),
+            next: Slot::new(),
         }
     }
 
     /// The page with this number, if there can be one. Called by the lessee only.
-    pub(crate) fn open_page(&self, number: usize) -> Option<&Page> {
-        let page = || Box::new(array::from_fn(|_| AtomicU64::new(0)));
-        Some(self.pages.get(number)?.get_or_init(page))
+    pub(crate) fn open_page(&self, number: usize) -> Option<&'static Page> {
+        let page = || array::from_fn(|_| AtomicU64::new(0));
+        Some(self.pages.get(number)?.get_or_leak(page))
     }
 
     /// The shelf with this number, if there can be one. Called by the lessee only.
-    pub(crate) fn open_shelf(&self, number: usize) -> Option<&Shelf> {
-        let shelf = || Box::new(array::from_fn(|_| OnceLock::new()));
-        Some(self.shelves.get(number)?.get_or_init(shelf))
+    pub(crate) fn open_shelf(&self, number: usize) -> Option<&'static Shelf> {
+        let shelf = || array::from_fn(|_| Slot::new());
+        Some(self.shelves.get(number)?.get_or_leak(shelf))
     }
 
-    fn tree(&self, id: u32) -> Option<&Tree> {
+    fn tree(&self, id: u32) -> Option<&'static Tree> {
         let shelf = self.shelves.get(id as usize / SHELF_TREES)?.get()?;
-        shelf[id as usize % SHELF_TREES].get().map(|tree| &**tree)
+        shelf[id as usize % SHELF_TREES].get()
     }
 }
 
 /// All slabs, and which indices are free.
 pub(crate) struct Arena {
-    first: OnceLock<&'static Slab>,
+    first: Slot<Slab>,
     books: Mutex<Books>,
 }
 
@@ -112,7 +114,7 @@ pub(crate) static ARENA: LazyLock<Arc<Arena>> = LazyLock::new(|| Arc::new(Arena:
 impl Arena {
     pub(crate) fn new() -> Self {
         Self {
-            first: OnceLock::new(),
+            first: Slot::new(),
             books: Mutex::new(Books::default()),
         }
     }
@@ -126,10 +128,9 @@ impl Arena {
         if books.slabs == MAX_SLABS {
             return None;
         }
-        let slab: &'static Slab = Box::leak(Box::new(Slab::new()));
-        // The lock is held, so nobody else sets either.
+        // The lock is held, so nobody else appends.
         let link = books.last.map_or(&self.first, |last| &last.next);
-        let _ = link.set(slab);
+        let slab = link.get_or_leak(Slab::new);
         books.last = Some(slab);
         books.slabs += 1;
         Some(slab)
@@ -141,7 +142,7 @@ impl Arena {
     }
 
     fn slabs(&self) -> impl Iterator<Item = &'static Slab> {
-        std::iter::successors(self.first.get().copied(), |slab| slab.next.get().copied())
+        std::iter::successors(self.first.get(), |slab| slab.next.get())
     }
 
     /// New cells, all zero.
@@ -237,7 +238,7 @@ impl Block {
     fn pages(&self, number: usize) -> impl Iterator<Item = &'static Page> {
         self.arena
             .slabs()
-            .filter_map(move |slab| Some(&**slab.pages.get(number)?.get()?))
+            .filter_map(move |slab| slab.pages.get(number)?.get())
     }
 }
 
@@ -289,7 +290,12 @@ impl Drop for TreeLease {
 }
 
 /// Adds to a cell whose only writer is the calling thread.
+///
+/// Processors that hand a stored value to the next load of the same address without going through memory ("memory
+/// renaming") do so when the address is in a register, and not when it is a base and an index. The black box has it
+/// computed into one; it costs two moves, and one hot counter counts three times as fast.
 #[inline]
 pub(crate) fn add_owned(cell: &AtomicU64, n: u64) {
+    let cell = black_box(cell);
     cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
 }

@@ -206,11 +206,8 @@ impl<I> Core<I> {
     #[inline]
     fn find<L: LabelSet + ?Sized>(&self, labels: &L) -> Option<&Series<I>> {
         let mut hasher = self.hasher.build_hasher();
-        // Names say little that values do not: they are compared, but not hashed.
-        labels.each(|_, value| {
-            hasher.write(value.as_bytes());
-            hasher.write_u8(0xff);
-        });
+        // Names, and where one value ends and the next begins, say little that the values do not: they are compared later.
+        labels.each(|_, value| hasher.write(value.as_bytes()));
         self.probe(hasher.finish(), |series| {
             labels::are(labels, &series.labels)
         })
@@ -293,10 +290,7 @@ impl<I: Instrument> Core<I> {
             return Err(LabelError::Full(self.limit));
         }
         let mut hasher = self.hasher.build_hasher();
-        for (_, value) in &sorted {
-            hasher.write(value.as_bytes());
-            hasher.write_u8(0xff);
-        }
+        sorted.each(|_, value| hasher.write(value.as_bytes()));
         self.append(number, hasher.finish(), rendered)
             .ok_or(LabelError::Full(self.limit))
     }
@@ -330,10 +324,8 @@ impl<I: Instrument> Core<I> {
                 (0..len).filter_map(|number| Some((number, self.place(number)?.get()?)))
             {
                 let mut hasher = self.hasher.build_hasher();
-                for (_, value) in labels::parse(&series.labels.text) {
-                    hasher.write(value.as_bytes());
-                    hasher.write_u8(0xff);
-                }
+                let sorted = labels::parse(&series.labels.text);
+                sorted.each(|_, value| hasher.write(value.as_bytes()));
                 enter(&table, hasher.finish(), number);
             }
             table

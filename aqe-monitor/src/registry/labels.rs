@@ -183,16 +183,40 @@ pub(crate) fn are<L: LabelSet + ?Sized>(labels: &L, rendered: &Rendered) -> bool
             } else {
                 rest.strip_prefix(b",")?
             };
-            let rest = rest.strip_prefix(name.as_bytes())?.strip_prefix(b"=\"")?;
+            let rest = strip(rest, name.as_bytes())?.strip_prefix(b"=\"")?;
             let rest = if rendered.escaped {
                 strip_escaped(rest, value)?
             } else {
-                rest.strip_prefix(value.as_bytes())?
+                strip(rest, value.as_bytes())?
             };
             rest.strip_prefix(b"\"")
         });
     });
     count == rendered.count && rest.is_some_and(<[u8]>::is_empty)
+}
+
+/// What follows `word`, which `text` must begin with. Most words are too short to be worth a call that compares them.
+#[inline]
+fn strip<'t>(text: &'t [u8], word: &[u8]) -> Option<&'t [u8]> {
+    let (head, tail) = text.split_at_checked(word.len())?;
+    let same = match word.len() {
+        0 => true,
+        length @ 1..4 => {
+            // The first, the last, and the one between, if there is one.
+            let at = |place: usize| head[place] == word[place];
+            at(0) && at(length / 2) && at(length - 1)
+        }
+        // Two pieces that overlap unless the word is twice as long as a piece.
+        4..8 => ends::<4>(head) == ends::<4>(word),
+        8..=16 => ends::<8>(head) == ends::<8>(word),
+        _ => head == word,
+    };
+    same.then_some(tail)
+}
+
+#[inline]
+fn ends<const BYTES: usize>(text: &[u8]) -> (Option<&[u8; BYTES]>, Option<&[u8; BYTES]>) {
+    (text.first_chunk(), text.last_chunk())
 }
 
 #[cold]

@@ -96,12 +96,10 @@ pub(crate) fn open_page(index: u32) -> bool {
 
 /// This thread's tree of a histogram, if it has been opened.
 #[inline]
-pub(crate) fn with_tree<R>(id: u32, record: impl FnOnce(&Tree) -> R) -> Option<R> {
+pub(crate) fn with_tree<R>(id: u32, record: impl FnOnce(&'static Tree) -> R) -> Option<R> {
     LOCAL.with(|local| {
         let shelf = local.shelves.get(id as usize / SHELF_TREES)?.get()?;
-        shelf[id as usize % SHELF_TREES]
-            .get()
-            .map(|tree| record(tree))
+        shelf[id as usize % SHELF_TREES].get().map(record)
     })
 }
 
@@ -116,7 +114,7 @@ pub(crate) fn open_tree(id: u32) -> bool {
         let Some(shelf) = place.get() else {
             return false;
         };
-        shelf[id as usize % SHELF_TREES].get_or_init(|| Box::new(Tree::new()));
+        shelf[id as usize % SHELF_TREES].get_or_leak(Tree::new);
         true
     })
 }

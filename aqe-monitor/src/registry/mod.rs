@@ -44,6 +44,7 @@ mod labels;
 mod local;
 mod metric;
 mod set;
+mod slot;
 mod snapshot;
 mod sync;
 mod testing;

@@ -1,10 +1,9 @@
 //! The histogram cells of one thread: narrow counts, in octaves that come on first use.
 
 use std::array;
-use std::sync::OnceLock;
 
 use super::buckets::{Dense, OCTAVES, PER_OCTAVE, place};
-use super::cells::add_owned;
+use super::slot::Slot;
 use super::sync::atomic::Ordering::Relaxed;
 use super::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -12,7 +11,7 @@ pub(crate) type Octave = [AtomicU32; PER_OCTAVE];
 
 /// What one thread recorded in one histogram. Only that thread writes it, but for [`Self::reset`].
 pub(crate) struct Tree {
-    octaves: [OnceLock<Box<Octave>>; OCTAVES],
+    octaves: [Slot<Octave>; OCTAVES],
     sum: AtomicU64,
 }
 
@@ -22,7 +21,7 @@ pub(crate) struct NoRoom;
 impl Tree {
     pub(crate) fn new() -> Self {
         Self {
-            octaves: array::from_fn(|_| OnceLock::new()),
+            octaves: array::from_fn(|_| Slot::new()),
             sum: AtomicU64::new(0),
         }
     }
@@ -37,7 +36,8 @@ impl Tree {
             return Err(NoRoom);
         }
         cells[bucket].store(count + 1, Relaxed);
-        add_owned(&self.sum, value);
+        self.sum
+            .store(self.sum.load(Relaxed).wrapping_add(value), Relaxed);
         Ok(())
     }
 
@@ -46,8 +46,8 @@ impl Tree {
     /// Readers hold the lock around `wide` too, so that they see the count in one place or in the other.
     pub(crate) fn make_room(&self, value: u64, wide: &mut Dense) {
         let (octave, bucket) = place(value);
-        let octave_of_cells = || Box::new(array::from_fn(|_| AtomicU32::new(0)));
-        let cell = &self.octaves[octave].get_or_init(octave_of_cells)[bucket];
+        let cells = || array::from_fn(|_| AtomicU32::new(0));
+        let cell = &self.octaves[octave].get_or_leak(cells)[bucket];
         if cell.load(Relaxed) == u32::MAX {
             wide.add(octave, bucket, u64::from(u32::MAX));
             cell.store(0, Relaxed);
@@ -67,7 +67,7 @@ impl Tree {
 
     /// Forgets all counts; the memory stays. Only when nobody can write.
     pub(crate) fn reset(&self) {
-        for cells in self.octaves.iter().filter_map(OnceLock::get) {
+        for cells in self.octaves.iter().filter_map(Slot::get) {
             cells.iter().for_each(|cell| cell.store(0, Relaxed));
         }
         self.sum.store(0, Relaxed);
