@@ -17,6 +17,7 @@ areas:
   batch      many items in chunks, and durable checkpoints
   memory     entries in caches and stores: speed, memory, expiry, durability
   codec      values made small and brought back
+  monitor    counting, recording, finding a series, writing them all, a look at the system
   runner     test suites through test runners, and what one process costs
   launcher   of these only what one process costs, which needs no suite
   verdicts   whether every runner comes to the same verdict on every test

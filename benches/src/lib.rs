@@ -7,6 +7,7 @@
 //!
 //! - [`batch`]: many items in chunks, on threads and as tasks, and what a durable checkpoint costs.
 //! - [`memory`]: entries in caches and stores, which reads of a cache find theirs, and how small values become.
+//! - [`monitor`]: counting, recording, finding a series, writing them all, and a look at the system.
 //! - [`queue`]: operations through queues and worker pools.
 //! - [`runner`]: test suites through test runners, and what one process costs.
 //! - [`verdicts`]: whether all runners come to the same verdicts; no speed.
@@ -21,6 +22,7 @@ pub mod batch;
 pub mod cli;
 pub mod measure;
 pub mod memory;
+pub mod monitor;
 pub mod queue;
 pub mod report;
 pub mod rounds;

@@ -163,7 +163,7 @@ impl<I: Instrument> Family<I> {
     }
 
     /// The series with these labels, made if there is none; the one for overflow if there can be none.
-    #[inline]
+    #[inline(always)]
     pub fn with<L: LabelSet + ?Sized>(&self, labels: &L) -> &I {
         let Some(core) = &self.core else {
             return &self.nothing;
@@ -203,7 +203,9 @@ impl<I> Core<I> {
     }
 
     /// The labels' series, if they come sorted by name and it is there.
-    #[inline]
+    ///
+    /// Inlined for good, as what it calls: where names are literals, they are compared as constants.
+    #[inline(always)]
     fn find<L: LabelSet + ?Sized>(&self, labels: &L) -> Option<&Series<I>> {
         let mut hasher = self.hasher.build_hasher();
         // Names, and where one value ends and the next begins, say little that the values do not: they are compared later.
@@ -213,7 +215,7 @@ impl<I> Core<I> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn probe(&self, hash: u64, is_it: impl Fn(&Series<I>) -> bool) -> Option<&Series<I>> {
         let table = self.tables[self.newest.load(Acquire)].get()?;
         let mask = table.len() - 1;

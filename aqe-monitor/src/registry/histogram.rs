@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::buckets::{Dense, HistogramSnapshot};
+use super::buckets::{Dense, HistogramSnapshot, place};
 use super::cells::{ARENA, TreeLease};
 use super::local;
 use super::sync::Mutex;
@@ -87,11 +87,17 @@ impl Histogram {
             })
             .is_some_and(|recorded: Result<(), NoRoom>| recorded.is_ok());
         if !recorded {
-            let (octave, bucket) = super::buckets::place(value);
-            let mut wide = core.wide.lock();
-            wide.add(octave, bucket, 1);
-            wide.sum = wide.sum.wrapping_add(value);
+            self.record_many(value, 1);
         }
+    }
+
+    /// Records a value `times` times, under a lock: for what was counted elsewhere.
+    pub fn record_many(&self, value: u64, times: u64) {
+        let Some(core) = &self.core else { return };
+        let (octave, bucket) = place(value);
+        let mut wide = core.wide.lock();
+        wide.add(octave, bucket, times);
+        wide.sum = wide.sum.wrapping_add(value.wrapping_mul(times));
     }
 
     /// Records a duration in nanoseconds. More than 584 years count as that.

@@ -171,7 +171,7 @@ pub(crate) fn escape(value: &str, text: &mut String) -> bool {
 ///
 /// Comparing plain text suffices if nothing was escaped. All quotes of such a text are those around values, two for each
 /// label; as many labels as it has use them all up, so none of them can have matched a quote within a value.
-#[inline]
+#[inline(always)]
 pub(crate) fn are<L: LabelSet + ?Sized>(labels: &L, rendered: &Rendered) -> bool {
     let mut rest = Some(rendered.text.as_bytes());
     let mut count = 0_u8;
@@ -196,7 +196,7 @@ pub(crate) fn are<L: LabelSet + ?Sized>(labels: &L, rendered: &Rendered) -> bool
 }
 
 /// What follows `word`, which `text` must begin with. Most words are too short to be worth a call that compares them.
-#[inline]
+#[inline(always)]
 fn strip<'t>(text: &'t [u8], word: &[u8]) -> Option<&'t [u8]> {
     let (head, tail) = text.split_at_checked(word.len())?;
     let same = match word.len() {

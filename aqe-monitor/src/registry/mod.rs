@@ -37,6 +37,8 @@ mod cells;
 mod counter;
 mod encode;
 mod error;
+#[cfg(feature = "metrics")]
+mod facade;
 mod family;
 mod gauge;
 mod histogram;
@@ -57,6 +59,8 @@ pub use self::buckets::{Bucket, HistogramSnapshot};
 pub use self::counter::Counter;
 pub use self::encode::CONTENT_TYPE;
 pub use self::error::{LabelError, RegisterError};
+#[cfg(feature = "metrics")]
+pub use self::facade::MetricsRecorder;
 pub use self::family::{Family, Instrument};
 pub use self::gauge::Gauge;
 pub use self::histogram::Histogram;
