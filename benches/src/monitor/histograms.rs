@@ -78,7 +78,7 @@ fn hdrhistogram_sync<const THREADS: usize>(scale: Scale) -> Result<Vec<Reading>>
 }
 
 /// Bounds of twelve buckets, in seconds.
-const BOUNDS: [f64; 12] = [
+pub(super) const BOUNDS: [f64; 12] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 ];
 

@@ -1,11 +1,12 @@
-//! Area `monitor`: what it costs to count, to record, to find a series by its labels, to write them all, to keep them,
-//! and to look at the system once.
+//! Area `monitor`: what it costs to count, to record, to find a series by its labels, to measure all of a queue's
+//! operation, to write all series, to keep them, and to look at the system once.
 //!
 //! The floor of counting is a cell that one thread owns and adds to without a locked instruction.
 
 mod counters;
 mod histograms;
 mod labels;
+mod operation;
 mod scrape;
 mod sizes;
 mod system;
@@ -69,6 +70,10 @@ const WORKLOADS: &[Workload] = &[
     Workload {
         name: "labels-2-threads",
         entries: &labels::entries::<2>(),
+    },
+    Workload {
+        name: "queue-operation",
+        entries: operation::ENTRIES,
     },
     Workload {
         name: "scrape-10k-series",
