@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::buckets::{Dense, HistogramSnapshot, place};
 use super::cells::{ARENA, TreeLease};
-use super::local;
+use super::local::{self, Near};
 use super::sync::Mutex;
-use super::tree::NoRoom;
+use super::tree::Recorded;
 
 /// How values are distributed, such as latencies or sizes.
 ///
@@ -33,7 +33,8 @@ use super::tree::NoRoom;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Histogram {
-    id: u32,
+    /// Where a thread finds its tree at once.
+    place: Near,
     core: Option<Arc<Core>>,
 }
 
@@ -48,7 +49,7 @@ struct Core {
 impl Default for Histogram {
     fn default() -> Self {
         Self {
-            id: u32::MAX,
+            place: local::FAR,
             core: None,
         }
     }
@@ -58,7 +59,7 @@ impl Histogram {
     pub(crate) fn new() -> Self {
         let lease = ARENA.lease_tree();
         Self {
-            id: lease.id(),
+            place: local::near(lease.id()),
             core: Some(Arc::new(Core {
                 lease,
                 wide: Mutex::new(Dense::default()),
@@ -69,25 +70,27 @@ impl Histogram {
     /// Records a value.
     #[inline]
     pub fn record(&self, value: u64) {
-        let recorded = local::with_tree(self.id, |tree| tree.record(value));
-        if !matches!(recorded, Some(Ok(()))) {
-            self.record_slowly(value);
+        let recorded = local::with_tree(self.place, |tree| tree.record(value));
+        if !matches!(recorded, Some(Recorded::Yes)) {
+            self.record_slowly(value, recorded);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn record_slowly(&self, value: u64) {
+    fn record_slowly(&self, value: u64, recorded: Option<Recorded>) {
         let Some(core) = &self.core else { return };
-        // The lock only for the moment of making room: readers hold it while they read.
-        let recorded = local::open_tree(self.id)
-            && local::with_tree(self.id, |tree| {
-                tree.make_room(value, &mut core.wide.lock());
-                tree.record(value)
-            })
-            .is_some_and(|recorded: Result<(), NoRoom>| recorded.is_ok());
-        if !recorded {
+        let Some(tree) = local::open_tree(self.place, core.lease.id()) else {
             self.record_many(value, 1);
+            return;
+        };
+        let mut recorded = recorded.unwrap_or_else(|| tree.record(value));
+        if recorded == Recorded::No {
+            tree.open(value);
+            recorded = tree.record(value);
+        }
+        if recorded == Recorded::Full {
+            tree.empty(value, &mut core.wide.lock());
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use super::cells::{ARENA, PAGE_CELLS, PAGES, Page, SHELF_TREES, SHELVES, Shelf, Slab, add_owned};
+use super::cells::{ARENA, PAGE_CELLS, PAGES, Page, SHELF_TREES, Slab, add_owned};
 use super::tree::Tree;
 
 thread_local! {
@@ -17,7 +17,20 @@ struct Local {
     lease: Cell<Lease>,
     /// The pages opened so far. Empty without a lease.
     pages: [Cell<Option<&'static Page>>; PAGES],
-    shelves: [Cell<Option<&'static Shelf>>; SHELVES],
+    /// The trees opened so far, by their place: histograms with higher numbers are looked up in the slab, and so cost a
+    /// call. The last place is always empty. Empty without a lease.
+    trees: [Cell<Option<&'static Tree>>; FAR as usize + 1],
+}
+
+/// The place of a tree in [`Local`], or [`FAR`]. Any byte is a place, so that none need be checked.
+pub(crate) type Near = u8;
+
+/// Where nothing ever is.
+pub(crate) const FAR: Near = Near::MAX;
+
+/// The place of the histogram with this number.
+pub(crate) fn near(id: u32) -> Near {
+    Near::try_from(id).unwrap_or(FAR)
 }
 
 #[derive(Clone, Copy)]
@@ -34,7 +47,7 @@ impl Local {
         Self {
             lease: Cell::new(Lease::None),
             pages: [const { Cell::new(None) }; PAGES],
-            shelves: [const { Cell::new(None) }; SHELVES],
+            trees: [const { Cell::new(None) }; FAR as usize + 1],
         }
     }
 
@@ -53,7 +66,7 @@ impl Local {
 
     fn release(&self) {
         self.pages.iter().for_each(|page| page.set(None));
-        self.shelves.iter().for_each(|shelf| shelf.set(None));
+        self.trees.iter().for_each(|tree| tree.set(None));
         if let Lease::Slab(slab) = self.lease.replace(Lease::Refused) {
             ARENA.release_slab(slab);
         }
@@ -94,27 +107,21 @@ pub(crate) fn open_page(index: u32) -> bool {
     })
 }
 
-/// This thread's tree of a histogram, if it has been opened.
+/// This thread's tree of a histogram, if it has been opened and is near.
 #[inline]
-pub(crate) fn with_tree<R>(id: u32, record: impl FnOnce(&'static Tree) -> R) -> Option<R> {
-    LOCAL.with(|local| {
-        let shelf = local.shelves.get(id as usize / SHELF_TREES)?.get()?;
-        shelf[id as usize % SHELF_TREES].get().map(record)
-    })
+pub(crate) fn with_tree<R>(place: Near, record: impl FnOnce(&'static Tree) -> R) -> Option<R> {
+    LOCAL.with(|local| local.trees[usize::from(place)].get().map(record))
 }
 
-/// Opens this thread's tree of a histogram; false when it cannot have one.
-pub(crate) fn open_tree(id: u32) -> bool {
+/// This thread's tree of a histogram, opened if it was not, near or far; none when it cannot have one.
+pub(crate) fn open_tree(place: Near, id: u32) -> Option<&'static Tree> {
     LOCAL.with(|local| {
-        let number = id as usize / SHELF_TREES;
-        let (Some(place), Some(slab)) = (local.shelves.get(number), local.slab()) else {
-            return false;
-        };
-        place.set(slab.open_shelf(number));
-        let Some(shelf) = place.get() else {
-            return false;
-        };
-        shelf[id as usize % SHELF_TREES].get_or_leak(Tree::new);
-        true
+        let id = id as usize;
+        let shelf = local.slab()?.open_shelf(id / SHELF_TREES)?;
+        let tree = shelf[id % SHELF_TREES].get_or_leak(Tree::new);
+        if place != FAR {
+            local.trees[usize::from(place)].set(Some(tree));
+        }
+        Some(tree)
     })
 }
