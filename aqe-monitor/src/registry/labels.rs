@@ -55,22 +55,9 @@ impl<N: AsRef<str>, V: AsRef<str>> LabelSet for [(N, V)] {
 }
 
 impl<N: AsRef<str>, V: AsRef<str>, const COUNT: usize> LabelSet for [(N, V); COUNT] {
-    #[inline(always)]
-    fn each(&self, mut visit: impl FnMut(&str, &str)) {
-        // One after the other rather than in a loop, so that names which are literals are compared as constants.
-        match self.as_slice() {
-            [(name, value)] => visit(name.as_ref(), value.as_ref()),
-            [one, two] => {
-                visit(one.0.as_ref(), one.1.as_ref());
-                visit(two.0.as_ref(), two.1.as_ref());
-            }
-            [one, two, three] => {
-                visit(one.0.as_ref(), one.1.as_ref());
-                visit(two.0.as_ref(), two.1.as_ref());
-                visit(three.0.as_ref(), three.1.as_ref());
-            }
-            more => more.each(visit),
-        }
+    #[inline]
+    fn each(&self, visit: impl FnMut(&str, &str)) {
+        self.as_slice().each(visit);
     }
 }
 
