@@ -1,0 +1,3 @@
+//! Metrics that cost nothing, a history that people can query, alerts and advice.
+//!
+//! Most applications use this through `aqe-core`.
