@@ -1,3 +1,6 @@
 //! Metrics that cost nothing, a history that people can query, alerts and advice.
 //!
 //! Most applications use this through `aqe-core`.
+
+#[cfg(feature = "history")]
+pub mod history;
