@@ -4,3 +4,6 @@
 
 #[cfg(feature = "history")]
 pub mod history;
+
+#[cfg(feature = "compare")]
+pub mod compare;

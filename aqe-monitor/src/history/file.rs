@@ -177,7 +177,9 @@ fn make(database: &Connection) -> rusqlite::Result<()> {
     change.pragma_update(None, "user_version", FORMAT)?;
     change.execute_batch(TABLES)?;
     change.execute_batch(VIEWS)?;
-    change.commit()
+    change.commit()?;
+    // Into the file itself, so that it is known for what it is even without its log.
+    database.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))
 }
 
 /// Looks for damage for a while.

@@ -367,35 +367,36 @@ fn latest_chunk(view: &Transaction<'_>, series: SeriesId) -> rusqlite::Result<Op
 
 type Rows = (Vec<(i64, RollupRow)>, u64);
 
-/// One look-up for each minute: their keys are by time first.
+/// Keys are by time first, so each minute is looked up. Where there is nothing, the row that is found instead says where the next
+/// minute is: no more look-ups than there are minutes, whatever the range and whatever a damaged key claims.
 fn sealed_minutes(
     view: &Transaction<'_>,
     series: SeriesId,
     from: i64,
     to: i64,
 ) -> rusqlite::Result<Rows> {
-    let ends = view.query_row("SELECT min(key), max(key) FROM minute", [], |row| {
-        Ok(row
-            .get::<_, Option<i64>>(0)?
-            .zip(row.get::<_, Option<i64>>(1)?))
-    })?;
-    let mut found = (Vec::new(), 0);
-    let Some((first, last)) = ends else {
-        return Ok(found);
-    };
     let bits = super::schema::SERIES_BITS;
     let mut find = view.prepare_cached(
-        "SELECT key, n, min, max, sum, last, crc, buckets FROM minute WHERE key = ?1",
+        "SELECT key, n, min, max, sum, last, crc, buckets FROM minute WHERE key >= ?1 ORDER BY key LIMIT 1",
     )?;
-    // Only as many as there can be, whatever the range.
-    for minute in from.max(first >> bits)..to.min((last >> bits) + 1) {
-        let mut rows = find.query([key(minute, series.0)])?;
-        if let Some(row) = rows.next()? {
-            match RollupRow::read(row)? {
-                Some((_, rollup)) => found.0.push((minute, rollup)),
-                None => found.1 += 1,
-            }
+    let mut found = (Vec::new(), 0);
+    let mut minute = from;
+    while minute < to {
+        let wanted = key(minute, series.0);
+        let mut rows = find.query([wanted])?;
+        let Some(row) = rows.next()? else { break };
+        let next: i64 = row.get(0)?;
+        if next != wanted {
+            let later = next >> bits;
+            let has_passed = next & ((1 << bits) - 1) > i64::from(series.0);
+            minute = (later + i64::from(has_passed)).max(minute + 1);
+            continue;
         }
+        match RollupRow::read(row)? {
+            Some((_, rollup)) => found.0.push((minute, rollup)),
+            None => found.1 += 1,
+        }
+        minute += 1;
     }
     Ok(found)
 }

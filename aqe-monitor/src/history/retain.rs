@@ -70,6 +70,16 @@ fn used(database: &Connection) -> rusqlite::Result<u64> {
     Ok((pages * pragma("page_size")?).cast_unsigned())
 }
 
+/// Whether what did not fit, fits no more into the bound of the file; otherwise it is the disk that is full, and dropping something would cost
+/// history without giving room.
+pub(super) fn is_at_limit(database: &Connection, needed: u64) -> rusqlite::Result<bool> {
+    let pragma = |name| database.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let free = pragma("max_page_count")? - pragma("page_count")? + pragma("freelist_count")?;
+    let page = pragma("page_size")?.cast_unsigned();
+    // Beside values, pages of the trees above them.
+    Ok(free.max(0).cast_unsigned() < needed / page.max(1) + 64)
+}
+
 /// Drops the oldest sixteenth of all blocks; if there are none, all rollups by minute, then the older half of those by hour. Says how
 /// many rows that were.
 pub(super) fn drop_oldest(database: &Connection) -> rusqlite::Result<usize> {

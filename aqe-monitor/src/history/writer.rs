@@ -251,12 +251,7 @@ impl History {
                 self.commit(now, body, done)
             }
             Err(HistoryError::Full { .. }) => {
-                // Within `max_bytes` there is room to be had; on a full disk this fails as well.
-                let dropped = self.guard(retain::drop_oldest)?;
-                if dropped == 0 {
-                    let path = self.path.clone();
-                    return Err(HistoryError::Full { path });
-                }
+                self.make_room(body.len() as u64)?;
                 self.commit(now, body, done)
             }
             result => result,
@@ -311,14 +306,25 @@ impl History {
     pub fn seal(&mut self, now: Moment) -> Result<Sealed, HistoryError> {
         let minutes_from = now.wall.before(self.config.minutes).as_millis();
         let mut sealed = self.guard(|database| seal(database, minutes_from));
-        if matches!(sealed, Err(HistoryError::Full { .. })) && self.guard(retain::drop_oldest)? > 0
-        {
+        if matches!(sealed, Err(HistoryError::Full { .. })) {
+            // At worst, each value is a chunk's and a minute's only one.
+            self.make_room(10 * self.head.bytes as u64)?;
             sealed = self.guard(|database| seal(database, minutes_from));
         }
         let sealed = sealed?;
         self.head = Head::default();
         self.retain(now)?;
         Ok(sealed)
+    }
+
+    /// Drops the oldest, if it is the bound of the file that so many bytes do not fit into.
+    fn make_room(&self, bytes: u64) -> Result<(), HistoryError> {
+        let is_at_limit = self.guard(|database| retain::is_at_limit(database, bytes))?;
+        if is_at_limit && self.guard(retain::drop_oldest)? > 0 {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        Err(HistoryError::Full { path })
     }
 
     fn retain(&mut self, now: Moment) -> Result<(), HistoryError> {
