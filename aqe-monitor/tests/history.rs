@@ -609,3 +609,118 @@ fn series_without_samples_make_room_for_others_after_a_restart() {
         now = now.after(Duration::from_secs(1000));
     }
 }
+
+/// Whole numbers are integers in a tick's text: SQLite would cut off their averages, and refuse sums beyond 64 bits.
+#[test]
+fn views_average_whole_numbers_and_add_up_large_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("h.db");
+    let config = HistoryConfig::default().block_ticks(4096);
+    let mut history = History::open(&path, config).unwrap();
+    let (small, large) = (gauge(&mut history, "small"), gauge(&mut history, "large"));
+    let mut now = start();
+    let most = 9_007_199_254_740_991.0;
+    for tick in 0..1100 {
+        append(
+            &mut history,
+            now,
+            &[(small, f64::from(1 + tick % 2)), (large, most)],
+        );
+        now = now.after(Duration::from_millis(1));
+    }
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let hour = |name: &str| -> (f64, f64) {
+        let query = "SELECT avg, sum FROM samples_rollup WHERE resolution = 'hour' AND name = ?1";
+        database
+            .query_row(query, [name], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+    };
+    assert_eq!(hour("small"), (1.5, 1650.0));
+    assert!((hour("large").1 / (1100.0 * most) - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn runs_take_an_eighth_of_the_room_and_the_oldest_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("h.db");
+    let limit = 2 << 20;
+    let mut history = History::open(&path, small_blocks().max_bytes(limit)).unwrap();
+    let names: Vec<String> = (0..100).map(|number| format!("{number:0>200}")).collect();
+    let results: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 1.0)).collect();
+    let mut begun = Vec::new();
+    for _ in 0..40 {
+        let run = history
+            .begin_run("tests", "v1", &[], Timestamp::from_millis(START))
+            .unwrap();
+        history.run_results(run, &results).unwrap();
+        begun.push(run);
+    }
+    let reader = HistoryReader::open(&path).unwrap();
+    let kept: Vec<_> = reader
+        .runs(EVER, 100)
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|run| run.id)
+        .collect();
+    assert!(begun.ends_with(&kept));
+    // A run takes 22 KiB, and an eighth is 256.
+    assert!((10..=13).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(
+        reader.results("tests", None, &names[0]).unwrap().len(),
+        kept.len()
+    );
+    let error = history
+        .end_run(begun[0], Timestamp::from_millis(START))
+        .unwrap_err();
+    assert!(matches!(error, HistoryError::Unknown { .. }), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_leads_to_the_same_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, link) = (folder.path().join("h.db"), folder.path().join("link.db"));
+    let mut history = History::open(&path, small_blocks()).unwrap();
+    let series = gauge(&mut history, "depth");
+    append(&mut history, start(), &[(series, 7.0)]);
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let error = History::open(&link, small_blocks()).unwrap_err();
+    assert!(matches!(error, HistoryError::InUse { .. }), "{error}");
+    assert_eq!(values(&link, series), [7.0]);
+}
+
+#[test]
+fn what_seems_old_after_a_long_gap_is_not_dropped_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("h.db");
+    let config = small_blocks().retention(Duration::from_secs(7200));
+    let mut history = History::open(&path, config.clone()).unwrap();
+    let series = gauge(&mut history, "depth");
+    append(&mut history, start(), &[(series, 0.0)]);
+    drop(history);
+
+    // The machine has started with a clock that is years ahead.
+    let mut history = History::open(&path, config).unwrap();
+    let mut now = start().after(Duration::from_secs(86_400 * 1000));
+    for tick in 1..30 {
+        append(&mut history, now, &[(series, f64::from(tick))]);
+        now = now.after(Duration::from_secs(5));
+    }
+    assert_eq!(values(&path, series).len(), 30);
+    // A day later, with the same clock, it has been right after all.
+    now = now.after(Duration::from_secs(86_400));
+    for tick in 30..60 {
+        append(&mut history, now, &[(series, f64::from(tick))]);
+        now = now.after(Duration::from_secs(5));
+    }
+    assert!(values(&path, series)[0] >= 20.0);
+}
+
+#[test]
+fn writers_and_readers_move_between_threads() {
+    fn moves<T: Send>() {}
+    moves::<History>();
+    moves::<HistoryReader>();
+    moves::<Tick>();
+}

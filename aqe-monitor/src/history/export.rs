@@ -171,7 +171,9 @@ fn write_value(values: &Values, at: usize, value: &mut String, buckets: &mut Str
 
 /// A cell of text: quoted if it must be, and never a formula.
 fn push_cell(line: &mut String, text: &str) {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    // The wide forms are taken for the others where people write them (OWASP, "CSV Injection").
+    let is_formula =
+        text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
     if !is_formula && !text.contains(['"', ',', '\r', '\n', '\'']) {
         line.push_str(text);
         return;
@@ -198,6 +200,7 @@ mod tests {
             ("@sum", "\"'@sum\""),
             ("\tx", "\"'\tx\""),
             ("\rx", "\"'\rx\""),
+            ("＝1", "\"'＝1\""),
             ("a\"b,c", "\"a\"\"b,c\""),
             ("", ""),
         ];

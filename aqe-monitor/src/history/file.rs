@@ -65,6 +65,22 @@ impl WriterLock {
     }
 }
 
+/// Where the file really is: whatever links lead to it, there is one name for its log, for the right to write it, and for a file set
+/// aside. Without a file, its folder says; without a folder, opening says what is wrong.
+pub(super) fn real_path(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+    match (folder, path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}
+
 /// The path with something after its last character.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -40,10 +40,10 @@
 //! | view | columns | what it shows |
 //! | --- | --- | --- |
 //! | `series` | `id, name, labels, kind, unit` | what is measured; labels are a JSON object |
-//! | `samples_rollup` | `resolution, series, name, labels, start, n, min, max, avg, sum, last` | by `minute` (two days) and `hour` (all), up to the last tick. What is not sealed yet is a row of its own, so that a period that is not over may have two |
-//! | `samples_recent` | `series, name, labels, at, value` | single samples that are not sealed yet: the last hour or less |
+//! | `samples_rollup` | `resolution, series, name, labels, start, n, min, max, avg, sum, last` | by `minute` (two days) and `hour` (all), up to the last tick (histograms: up to the last sealing). What is not sealed yet is a row of its own, so that a period that is not over may have two |
+//! | `samples_recent` | `series, name, labels, at, value` | single samples of counters and gauges that are not sealed yet: the last hour or less |
 //! | `chunks` | `series, name, labels, first_at, last_at, n, min, max, avg, sum, last, bytes` | headers of sealed chunks |
-//! | `histogram_rollup` | `resolution, series, name, labels, start, count, sum, buckets` | buckets as JSON: precision, sum, then number and count of each ([`Buckets`]) |
+//! | `histogram_rollup` | `resolution, series, name, labels, start, count, sum, buckets` | what is sealed; buckets as JSON: precision, sum, then number and count of each ([`Buckets`]) |
 //! | `runs` | `id, name, version, labels, started, ended` | runs of whatever is measured |
 //! | `results` | `run, run_name, version, labels, started, name, value` | what runs came to |
 //! | `clock_steps` | `seq, at, seconds` | how far the wall clock was set, and when |
@@ -79,7 +79,7 @@
 //! tick is lost or moved for that. A range of time gives all samples whose wall time lies in it, so that an hour that the clock
 //! showed twice has twice the samples. `last` is what was *written* last. Every step of two seconds or more is kept (`clock_steps`). After a
 //! step forward of more than an hour, nothing is dropped for its age for a day, so that a clock that was wrong for a while
-//! costs nothing. Samples with times in the future stay until they are old, or room is needed.
+//! costs nothing; likewise if a history goes on after a gap of more than half its retention. Samples with times in the future stay until they are old, or room is needed.
 //!
 //! # Processes
 //!

@@ -77,16 +77,17 @@ pub(super) enum Piece<'a> {
 impl HistoryReader {
     /// Opens the history in this file.
     ///
+    /// If a writer sets the file aside later, this reader stays with it: programs that read for days open the history again now and then.
+    /// Reading needs the right to write into the folder while nobody writes the history, since SQLite makes its log there.
+    ///
     /// # Errors
     ///
     /// [`Missing`](HistoryError::Missing), [`Damaged`](HistoryError::Damaged), [`Newer`](HistoryError::Newer),
     /// [`Foreign`](HistoryError::Foreign), and what SQLite says.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, HistoryError> {
-        let path = path.as_ref();
-        Ok(Self {
-            path: path.to_owned(),
-            database: file::open_to_read(path)?,
-        })
+        let path = file::real_path(path.as_ref());
+        let database = file::open_to_read(&path)?;
+        Ok(Self { path, database })
     }
 
     /// Where it is.

@@ -54,7 +54,8 @@ pub struct RunResult {
 const MAX_RESULTS: usize = 10_000;
 
 impl History {
-    /// Notes that a run begins. Beyond [`max_runs`](super::HistoryConfig::max_runs), the oldest is forgotten.
+    /// Notes that a run begins. Beyond [`max_runs`](super::HistoryConfig::max_runs), the oldest is forgotten; so it is if runs and their
+    /// results take more than an eighth of [`max_bytes`](super::HistoryConfig::max_bytes).
     ///
     /// # Errors
     ///
@@ -70,6 +71,7 @@ impl History {
         check_length("bytes of a version", version.len(), 256)?;
         let labels = labels_to_json(&sorted_labels(labels)?);
         let kept = self.config().max_runs;
+        let room = self.config().max_bytes / 8;
         self.guard(|database| {
             let change = database.unchecked_transaction()?;
             change.execute(
@@ -78,8 +80,9 @@ impl History {
             )?;
             let id = change.last_insert_rowid();
             let oldest = id - i64::from(kept);
+            let oldest = oldest.max(last_beyond(&change, room)?);
             change.execute("DELETE FROM run_result WHERE run <= ?1", [oldest])?;
-            change.execute("DELETE FROM run WHERE id <= ?1", [oldest])?;
+            change.execute("DELETE FROM run WHERE id <= ?1 AND id < ?2", [oldest, id])?;
             change.commit()?;
             Ok(RunId(id))
         })
@@ -147,6 +150,25 @@ impl History {
         })?;
         found.ok_or_else(|| unknown(run))
     }
+}
+
+/// The newest run that does not fit into so many bytes together with those after it, or zero.
+fn last_beyond(database: &Connection, room: u64) -> rusqlite::Result<i64> {
+    // A row has some bytes more than its texts: numbers, and lengths.
+    let mut sizes = database.prepare_cached(
+        "SELECT r.id, 64 + octet_length(r.name) + octet_length(r.version) + octet_length(r.labels)
+             + coalesce((SELECT sum(24 + octet_length(v.name)) FROM run_result v WHERE v.run = r.id), 0)
+         FROM run r ORDER BY r.id DESC",
+    )?;
+    let mut rows = sizes.query([])?;
+    let mut sum = 0_u64;
+    while let Some(row) = rows.next()? {
+        sum = sum.saturating_add(row.get::<_, i64>(1)?.cast_unsigned());
+        if sum > room {
+            return row.get(0);
+        }
+    }
+    Ok(0)
 }
 
 fn unknown(run: RunId) -> HistoryError {

@@ -113,13 +113,14 @@ CREATE TABLE clock_step (
 /// Times are seconds since 1970, so that `datetime(start, 'unixepoch')` reads them.
 ///
 /// In the recent part of `samples_rollup`, `last` comes from a bare column beside `max(seq)`, which SQLite takes from the row that
-/// has the maximum ("Bare columns in an aggregate query" in its documentation).
+/// has the maximum ("Bare columns in an aggregate query" in its documentation). Whole numbers are integers in the text of a tick; they
+/// are made floating-point numbers here, or sums would overflow and averages be cut off.
 pub(super) const VIEWS: &str = "
 CREATE VIEW series AS
 SELECT id, name, labels, kind, unit FROM series_table;
 
 CREATE VIEW samples_recent AS
-SELECT s.id AS series, s.name, s.labels, t.at / 1000.0 AS at, j.value
+SELECT s.id AS series, s.name, s.labels, t.at / 1000.0 AS at, j.value * 1.0 AS value
 FROM tick t, json_each(t.body) j JOIN series_table s ON s.id = CAST(j.key AS INTEGER)
 WHERE j.type IN ('integer', 'real');
 
@@ -133,10 +134,10 @@ SELECT 'hour', s.id, s.name, s.labels,
 FROM hour h JOIN series_table s ON s.id = (h.key >> 27)
 UNION ALL
 SELECT r.resolution, s.id, s.name, s.labels,
-    r.start, r.n, r.min, r.max, r.sum / r.n, r.sum, l.last
+    r.start, r.n, r.min, r.max, r.sum / r.n, r.sum, l.last * 1.0
 FROM (
     SELECT w.resolution, CAST(j.key AS INTEGER) AS series, t.at / w.millis * w.millis / 1000 AS start,
-        count(*) AS n, min(j.value) AS min, max(j.value) AS max, sum(j.value) AS sum
+        count(*) AS n, min(j.value) * 1.0 AS min, max(j.value) * 1.0 AS max, total(j.value) AS sum
     FROM (SELECT 'minute' AS resolution, 60000 AS millis UNION ALL SELECT 'hour', 3600000) w,
         tick t, json_each(t.body) j
     WHERE j.type IN ('integer', 'real')

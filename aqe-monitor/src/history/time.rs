@@ -140,7 +140,8 @@ impl Moment {
     pub fn after(self, time: Duration) -> Self {
         Self {
             wall: self.wall.after(time),
-            steady: self.steady + time,
+            // A clock that has no such moment stays where it is.
+            steady: self.steady.checked_add(time).unwrap_or(self.steady),
         }
     }
 }
@@ -169,5 +170,6 @@ mod tests {
     fn times_beyond_the_calendar_are_its_ends() {
         assert_eq!(Timestamp::MAX.after(Duration::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::MAX.before(Duration::MAX), Timestamp::MIN);
+        assert_eq!(Moment::now().after(Duration::MAX).wall, Timestamp::MAX);
     }
 }

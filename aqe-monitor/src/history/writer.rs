@@ -28,6 +28,9 @@ const MAX_HEAD: usize = 8 << 20;
 /// How long the log may become.
 const MAX_LOG: u64 = 64 << 20;
 
+/// How many steps of the clock are kept, the newest.
+const MAX_STEPS: u32 = 10_000;
+
 /// How many ticks pass between two looks at the log.
 const LOG_LOOK: u64 = 64;
 
@@ -44,6 +47,12 @@ pub struct History {
     series: HashMap<SeriesKey, SeriesInfo>,
     /// Asked for through this handle: their numbers may be in use.
     asked: HashSet<SeriesId>,
+    /// There are as many series as there may be, and none could be forgotten; so it is until a block is sealed.
+    none_to_forget: bool,
+    /// Until there is a new file in the place of a damaged one; `database` is none of a file then.
+    broken: Option<Broken>,
+    /// What has been set aside: the next tick that is written says so.
+    unreported: Option<SetAside>,
     largest: u32,
     next_seq: i64,
     head: Head,
@@ -52,6 +61,15 @@ pub struct History {
     last_hours: i64,
     /// The text of a tick, used again.
     body: String,
+}
+
+/// How far a damaged file has been replaced.
+#[derive(Debug)]
+enum Broken {
+    /// It lies where it was, for this reason.
+    Damaged(String),
+    /// It is aside, and a new one could not be begun yet.
+    Aside(SetAside),
 }
 
 /// Ticks that are not sealed.
@@ -100,7 +118,7 @@ impl History {
     /// [`Setting`](HistoryError::Setting) if the settings cannot work, and what the system and SQLite say.
     pub fn open(path: impl AsRef<Path>, config: HistoryConfig) -> Result<Self, HistoryError> {
         config.check()?;
-        let path = path.as_ref();
+        let path = &file::real_path(path.as_ref());
         let lock = WriterLock::take(path)?;
         let mut opened = Opened::Found;
         let (database, state) = match start(path, &config) {
@@ -118,6 +136,8 @@ impl History {
             }
             Err(error) => return Err(error),
         };
+        let last_at = (state.next_seq > 1).then_some(state.head.last_at);
+        let clock = ClockWatch::after(last_at, config.retention);
         Ok(Self {
             path: path.to_owned(),
             config,
@@ -126,10 +146,13 @@ impl History {
             opened,
             series: state.series,
             asked: HashSet::new(),
+            none_to_forget: false,
+            broken: None,
+            unreported: None,
             largest: state.largest,
             next_seq: state.next_seq,
+            clock,
             head: state.head,
-            clock: ClockWatch::default(),
             appended: 0,
             last_hours: 0,
             body: String::new(),
@@ -172,7 +195,9 @@ impl History {
         }
         check_length("bytes of a unit", unit.len(), SeriesKey::MAX_NAME)?;
         if self.series.len() >= self.config.max_series as usize {
-            self.forget_series()?;
+            if !self.none_to_forget {
+                self.forget_series()?;
+            }
             check_length(
                 "series",
                 self.series.len() + 1,
@@ -190,12 +215,13 @@ impl History {
             kind,
             unit: unit.to_owned(),
         };
+        self.mend(Timestamp::now())?;
         if let Err(error) = self.guard(|database| insert_series(database, &info)) {
             if !error.is_damage() {
                 return Err(error);
             }
             // The new file gets it as the old one would have.
-            self.begin_anew(&error, Timestamp::now())?;
+            self.unreported = Some(self.begin_anew(&error, Timestamp::now())?);
             self.guard(|database| insert_series(database, &info))?;
         }
         self.largest += 1;
@@ -231,7 +257,9 @@ impl History {
         tick.write(&mut body);
         let result = self.append_text(now, &body, &mut done);
         self.body = body;
-        result.map(|()| done)
+        result?;
+        done.set_aside = self.unreported.take();
+        Ok(done)
     }
 
     fn append_text(
@@ -241,13 +269,14 @@ impl History {
         done: &mut Appended,
     ) -> Result<(), HistoryError> {
         check_length("bytes of a tick", body.len(), MAX_TICK)?;
+        self.mend(now.wall)?;
         self.look_at_log()?;
         let result = self
             .seal_if_due(now, done)
             .and_then(|()| self.commit(now, body, done));
         match result {
             Err(error) if error.is_damage() => {
-                done.set_aside = Some(self.begin_anew(&error, now.wall)?);
+                self.unreported = Some(self.begin_anew(&error, now.wall)?);
                 self.commit(now, body, done)
             }
             Err(HistoryError::Full { .. }) => {
@@ -271,6 +300,11 @@ impl History {
                 change.execute(
                     "INSERT OR REPLACE INTO clock_step (seq, at, step) VALUES (?1, ?2, ?3)",
                     params![row.seq, row.at, step],
+                )?;
+                change.execute(
+                    "DELETE FROM clock_step WHERE seq <=
+                     (SELECT seq FROM clock_step ORDER BY seq DESC LIMIT 1 OFFSET ?1)",
+                    [MAX_STEPS],
                 )?;
                 row.insert(&change)?;
                 change.commit()
@@ -313,6 +347,7 @@ impl History {
         }
         let sealed = sealed?;
         self.head = Head::default();
+        self.none_to_forget = false;
         self.retain(now)?;
         Ok(sealed)
     }
@@ -353,6 +388,8 @@ impl History {
             .collect();
         let gone = self.guard(|database| retain::forget_series(database, &candidates))?;
         self.series.retain(|_, info| !gone.contains(&info.id));
+        // Somebody with a hundred thousand values of a label asks as often; to look each time would take longer than all else.
+        self.none_to_forget = gone.is_empty();
         Ok(())
     }
 
@@ -405,7 +442,39 @@ impl History {
             Connection::open_in_memory().map_err(|source| HistoryError::of(&self.path, source))?;
         // Closed before it is renamed. What closing says about a damaged file is of no interest.
         drop(std::mem::replace(&mut self.database, memory));
-        let aside = file::set_aside(&self.path, &reason(error), now)?;
+        self.replace(Broken::Damaged(reason(error)), now)
+    }
+
+    /// Goes on with what could not be finished.
+    fn mend(&mut self, now: Timestamp) -> Result<(), HistoryError> {
+        if let Some(broken) = self.broken.take() {
+            self.unreported = Some(self.replace(broken, now)?);
+        }
+        Ok(())
+    }
+
+    /// Where it fails, because the disk is full for instance, the next tick goes on from there.
+    fn replace(&mut self, broken: Broken, now: Timestamp) -> Result<SetAside, HistoryError> {
+        let aside = match broken {
+            Broken::Damaged(what) => match file::set_aside(&self.path, &what, now) {
+                Ok(aside) => aside,
+                Err(error) => {
+                    self.broken = Some(Broken::Damaged(what));
+                    return Err(error);
+                }
+            },
+            Broken::Aside(aside) => aside,
+        };
+        match self.fill_new_file() {
+            Ok(()) => Ok(aside),
+            Err(error) => {
+                self.broken = Some(Broken::Aside(aside));
+                Err(error)
+            }
+        }
+    }
+
+    fn fill_new_file(&mut self) -> Result<(), HistoryError> {
         let (database, state, _) = start(&self.path, &self.config)?;
         self.database = database;
         self.head = state.head;
@@ -415,8 +484,7 @@ impl History {
                 insert_series(&change, info)?;
             }
             change.commit()
-        })?;
-        Ok(aside)
+        })
     }
 
     /// Does something with the database, and says of which file an error is.
@@ -488,7 +556,8 @@ fn read_head(database: &Connection) -> rusqlite::Result<(i64, Head)> {
     let (seq, ticks, bytes, last_at) = database.query_row(
         "SELECT max(coalesce((SELECT max(seq) FROM tick), 0), coalesce((SELECT max(last_seq) FROM block), 0)),
              (SELECT count(*) FROM tick), (SELECT coalesce(sum(length(body)), 0) FROM tick),
-             coalesce((SELECT at FROM tick ORDER BY seq DESC LIMIT 1), 0)",
+             coalesce((SELECT at FROM tick ORDER BY seq DESC LIMIT 1),
+                 (SELECT last_at FROM block ORDER BY id DESC LIMIT 1), 0)",
         [],
         |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?, row.get::<_, i64>(2)?, row.get(3)?))
@@ -553,4 +622,57 @@ pub(super) fn read_series(database: &Connection) -> rusqlite::Result<Vec<Option<
         infos.push(info().filter(|info| series_crc(info, labels) == crc));
     }
     Ok(infos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::HistoryReader;
+
+    /// Damage and a full disk at once: the old file was aside, no new one could be made, and every tick from then on was refused
+    /// even when there was room again.
+    #[test]
+    fn a_new_file_that_could_not_be_begun_is_begun_by_a_later_tick() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("h.db");
+        let mut history = History::open(&path, HistoryConfig::default()).unwrap();
+        let key = SeriesKey::new("depth", &[]).unwrap();
+        let series = history.series(&key, Kind::Gauge, "").unwrap();
+        let mut tick = Tick::new();
+        tick.set(series, 1.0);
+        let now = Moment::now();
+        history.append(now, &mut tick).unwrap();
+
+        let room = std::mem::replace(&mut history.config.max_bytes, 3 * 8192);
+        let damage = HistoryError::Damaged {
+            path: path.clone(),
+            what: "for a test".to_owned(),
+        };
+        let error = history.begin_anew(&damage, now.wall).unwrap_err();
+        assert!(matches!(error, HistoryError::Full { .. }), "{error:?}");
+        for _ in 0..5 {
+            assert!(history.append(now, &mut tick).is_err());
+        }
+        history.config.max_bytes = room;
+        let done = history.append(now, &mut tick).unwrap();
+        assert_eq!(done.set_aside.unwrap().what, "for a test");
+        assert_eq!(history.append(now, &mut tick).unwrap().set_aside, None);
+
+        let count = |path: &Path| {
+            let reader = HistoryReader::open(path).unwrap();
+            let range = Timestamp::MIN..Timestamp::MAX;
+            reader.samples(series, range, 10).unwrap().samples.len()
+        };
+        assert_eq!(count(&path), 2);
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let aside: Vec<_> = files
+            .map(|file| file.unwrap().path())
+            .filter(|path| {
+                let name = path.to_string_lossy();
+                name.contains(".damaged-") && !name.ends_with("-wal") && !name.ends_with("-shm")
+            })
+            .collect();
+        assert_eq!(aside.len(), 1, "{aside:?}");
+        assert_eq!(count(&aside[0]), 1);
+    }
 }
