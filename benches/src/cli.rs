@@ -16,6 +16,7 @@ areas:
   queue      operations through queues and worker pools
   batch      many items in chunks, and durable checkpoints
   codec      values made small and brought back
+  monitor-history  two hundred series on disk: size, commits, and 500 points of them
   runner     test suites through test runners, and what one process costs
   launcher   of these only what one process costs, which needs no suite
   verdicts   whether every runner comes to the same verdict on every test

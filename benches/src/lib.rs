@@ -7,6 +7,7 @@
 //!
 //! - [`batch`]: many items in chunks, on threads and as tasks, and what a durable checkpoint costs.
 //! - [`memory`]: which reads of a cache find their entry, and how small values become.
+//! - [`monitor_history`]: what two hundred series take on disk, to commit, and to draw.
 //! - [`queue`]: operations through queues and worker pools.
 //! - [`runner`]: test suites through test runners, and what one process costs.
 //! - [`verdicts`]: whether all runners come to the same verdicts; no speed.
@@ -19,6 +20,7 @@ pub mod batch;
 pub mod cli;
 pub mod measure;
 pub mod memory;
+pub mod monitor_history;
 pub mod queue;
 pub mod report;
 pub mod rounds;

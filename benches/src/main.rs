@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use aqe_benches::cli::{self, Request, View};
 use aqe_benches::memory::{codec, hits};
 use aqe_benches::rounds::{self, SAMPLE, Scale};
-use aqe_benches::{batch, measure, queue, report, runner, verdicts};
+use aqe_benches::{batch, measure, monitor_history, queue, report, runner, verdicts};
 use xtask::Result;
 
 fn main() -> ExitCode {
@@ -37,6 +37,11 @@ fn compare(request: &Request) -> Result<()> {
         queue::AREA => rounds::run(queue::AREA, &queue::pairings(request), request.plan)?,
         batch::AREA => rounds::run(batch::AREA, &batch::pairings(request), request.plan)?,
         codec::AREA => rounds::run(codec::AREA, &codec::pairings(request), request.plan)?,
+        monitor_history::AREA => rounds::run(
+            monitor_history::AREA,
+            &monitor_history::pairings(request),
+            request.plan,
+        )?,
         runner::AREA => runner::compare(request)?,
         runner::LAUNCHER => runner::compare_launcher(request)?,
         verdicts::AREA => verdicts::compare(request)?,
@@ -66,6 +71,7 @@ fn sample(area: &str, workload: &str, contender: &str, scale: &str) -> Result<()
         queue::AREA => queue::sample(workload, contender, scale)?,
         batch::AREA => batch::sample(workload, contender, scale)?,
         codec::AREA => codec::sample(workload, contender, scale)?,
+        monitor_history::AREA => monitor_history::sample(workload, contender, scale)?,
         runner::AREA => runner::sample(workload, contender, scale)?,
         other => return Err(cli::wrong(&format!("there is no area `{other}`"))),
     };
