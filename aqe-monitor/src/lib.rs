@@ -2,6 +2,10 @@
 //!
 //! Most applications use this through `aqe-core`.
 
+#[cfg(feature = "compare")]
+pub mod compare;
+#[cfg(feature = "history")]
+pub mod history;
 pub mod registry;
 #[cfg(feature = "sampler")]
 pub mod sampler;

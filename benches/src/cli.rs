@@ -13,15 +13,16 @@ pub const USAGE: &str = "\
 usage: compare AREA [--json | --bars] [--rounds N] [--only PATTERN]... [--quick] [--minutes N] [--traces FOLDER]
 
 areas:
-  queue      operations through queues and worker pools
-  batch      many items in chunks, and durable checkpoints
-  memory     entries in caches and stores: speed, memory, expiry, durability
-  codec      values made small and brought back
-  monitor    counting, recording, finding a series, writing them all, a look at the system
-  runner     test suites through test runners, and what one process costs
-  launcher   of these only what one process costs, which needs no suite
-  verdicts   whether every runner comes to the same verdict on every test
-  hits       which reads find their entry in a cache: counted, so one round is all
+  queue            operations through queues and worker pools
+  batch            many items in chunks, and durable checkpoints
+  memory           entries in caches and stores: speed, memory, expiry, durability
+  codec            values made small and brought back
+  monitor          counting, recording, finding a series, writing them all, a look at the system
+  monitor-history  two hundred series on disk: size, commits, and 500 points of them
+  runner           test suites through test runners, and what one process costs
+  launcher         of these only what one process costs, which needs no suite
+  verdicts         whether every runner comes to the same verdict on every test
+  hits             which reads find their entry in a cache: counted, so one round is all
 
 options:
   --bars           areas queue and memory: print for each ratio that aqe sets itself whether it was met

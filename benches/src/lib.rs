@@ -8,6 +8,7 @@
 //! - [`batch`]: many items in chunks, on threads and as tasks, and what a durable checkpoint costs.
 //! - [`memory`]: entries in caches and stores, which reads of a cache find theirs, and how small values become.
 //! - [`monitor`]: counting, recording, finding a series, writing them all, and a look at the system.
+//! - [`monitor_history`]: what two hundred series take on disk, to commit, and to draw.
 //! - [`queue`]: operations through queues and worker pools.
 //! - [`runner`]: test suites through test runners, and what one process costs.
 //! - [`verdicts`]: whether all runners come to the same verdicts; no speed.
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod measure;
 pub mod memory;
 pub mod monitor;
+pub mod monitor_history;
 pub mod queue;
 pub mod report;
 pub mod rounds;

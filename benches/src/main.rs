@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use aqe_benches::cli::{self, Request, View};
 use aqe_benches::memory::{codec, hits, store};
 use aqe_benches::rounds::{self, SAMPLE, Scale};
-use aqe_benches::{bars, batch, measure, monitor, queue, report, runner, verdicts};
+use aqe_benches::{
+    bars, batch, measure, monitor, monitor_history, queue, report, runner, verdicts,
+};
 use xtask::Result;
 
 fn main() -> ExitCode {
@@ -39,6 +41,11 @@ fn compare(request: &Request) -> Result<()> {
         store::AREA => rounds::run(store::AREA, &store::pairings(request), request.plan)?,
         codec::AREA => rounds::run(codec::AREA, &codec::pairings(request), request.plan)?,
         monitor::AREA => rounds::run(monitor::AREA, &monitor::pairings(request), request.plan)?,
+        monitor_history::AREA => rounds::run(
+            monitor_history::AREA,
+            &monitor_history::pairings(request),
+            request.plan,
+        )?,
         runner::AREA => runner::compare(request)?,
         runner::LAUNCHER => runner::compare_launcher(request)?,
         verdicts::AREA => verdicts::compare(request)?,
@@ -71,6 +78,7 @@ fn sample(area: &str, workload: &str, contender: &str, scale: &str) -> Result<()
         store::AREA => store::sample(workload, contender, scale)?,
         codec::AREA => codec::sample(workload, contender, scale)?,
         monitor::AREA => monitor::sample(workload, contender, scale)?,
+        monitor_history::AREA => monitor_history::sample(workload, contender, scale)?,
         runner::AREA => runner::sample(workload, contender, scale)?,
         other => return Err(cli::wrong(&format!("there is no area `{other}`"))),
     };
