@@ -524,7 +524,11 @@ impl Core {
         let home = current.map(|current| current.home);
         let mut shard = self.shared.index.write(hash);
         let is_current = |slot| home.is_some_and(|home| self.shared.belongs(slot, home));
-        if let Some(replaced) = self.shared.index.publish(&mut shard, slot, is_current) {
+        let replaced = self.shared.index.publish(&mut shard, slot, is_current);
+        if replaced.is_none() || cause == Cause::Expired {
+            self.shared.was_absent(namespace, key);
+        }
+        if let Some(replaced) = replaced {
             self.shared.gone(namespace, key, replaced.place(), cause);
             self.shared.bury(replaced.place());
         }

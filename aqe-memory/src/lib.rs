@@ -92,6 +92,7 @@ mod removal;
 mod seal;
 mod segment;
 mod shared;
+mod snapshot;
 mod stats;
 mod store;
 mod striped;
@@ -139,6 +140,7 @@ pub use self::load::LoadError;
 pub use self::namespace::Namespace;
 pub use self::reader::{Reader, ReaderNamespace};
 pub use self::removal::Removal;
+pub use self::snapshot::{Snapshot, SnapshotError};
 pub use self::stats::{Cause, StoreStats};
 pub use self::store::{Store, Version};
 #[cfg(feature = "typed")]

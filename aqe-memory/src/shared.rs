@@ -16,6 +16,7 @@ use crate::seal::Vault;
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::raw::{Record, VERSION_BITS};
 use crate::segment::{Directory, Kind, Resident, Segment};
+use crate::snapshot::{Saved, Snapshots};
 use crate::stats::{Cause, Counts};
 use crate::tiers::Victim;
 
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) vault: Option<Vault>,
     /// Not there if nobody listens.
     pub(crate) removals: Option<Arc<Removals>>,
+    /// What entries were that are gone since somebody began to read a snapshot.
+    pub(crate) snapshots: Snapshots,
 }
 
 /// An entry that was found by its slot.
@@ -218,9 +221,40 @@ impl Shared {
     /// slot away.
     pub(crate) fn gone(&self, namespace: u16, key: &[u8], place: Place, cause: Cause) {
         self.counts.removed(cause);
+        if cause != Cause::Expired && self.snapshots.are_any() {
+            self.snapshots.save(namespace, key, || self.saved_at(place));
+        }
         if let Some(removals) = &self.removals {
             removals.push(namespace, key, cause, self.size_at(place));
         }
+    }
+
+    /// Notes that a key that is put now had no entry, or one whose time was over. The caller holds the write lock of its shard.
+    pub(crate) fn was_absent(&self, namespace: u16, key: &[u8]) {
+        if self.snapshots.are_any() {
+            self.snapshots.save(namespace, key, || None);
+        }
+    }
+
+    /// What the record at a place says. For callers as of [`gone`](Self::gone).
+    #[cold]
+    fn saved_at(&self, place: Place) -> Option<Saved> {
+        // SAFETY: whoever removes the segment needs the lock that the caller holds to take this slot away, or is the caller.
+        let segment = unsafe { self.directory.get(place.segment) };
+        if let Some(record) = self.raw(place) {
+            return Some(Saved {
+                value: record.value().into(),
+                deadline: record.lifetime().deadline(segment.epoch),
+            });
+        }
+        with_scratch(|bytes| {
+            self.fetch(segment, place.offset, bytes)?;
+            let record = Packed::read(bytes)?;
+            Some(Saved {
+                value: self.decode(&record)?,
+                deadline: record.lifetime.deadline(segment.epoch),
+            })
+        })
     }
 
     /// Bytes of the record at a place. For callers as of [`gone`](Self::gone).

@@ -23,6 +23,7 @@ use crate::seal::Vault;
 use crate::segment::packed;
 use crate::segment::{Directory, Resident};
 use crate::shared::Shared;
+use crate::snapshot::Snapshots;
 use crate::stats::{Counts, StoreStats};
 use crate::sweeper::{Alarm, Sweeper};
 use crate::tiers::Tiers;
@@ -186,6 +187,7 @@ impl Store {
                 files: folder.as_ref().map(Folder::files),
                 vault,
                 removals,
+                snapshots: Snapshots::default(),
             },
             names,
             loads: Loads::default(),

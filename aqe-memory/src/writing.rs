@@ -158,14 +158,18 @@ impl Core {
                     Some(_) => Cause::Replaced,
                     None => Cause::Expired,
                 };
+                if cause == Cause::Expired {
+                    self.shared.was_absent(namespace, key);
+                }
                 self.shared.gone(namespace, key, replaced.place(), cause);
                 self.shared.bury(replaced.place());
+                return Ok(());
             }
-            None if self.shared.samples.wants(hash.whole) => {
-                let size = raw::size(key.len(), written.value_len, false);
-                self.note(hash, size, false);
-            }
-            None => {}
+            None => self.shared.was_absent(namespace, key),
+        }
+        if self.shared.samples.wants(hash.whole) {
+            let size = raw::size(key.len(), written.value_len, false);
+            self.note(hash, size, false);
         }
         Ok(())
     }

@@ -178,6 +178,7 @@ impl Tiers {
         shared.resident.bytes()
             + shared.index.bytes()
             + shared.dictionaries.memory()
+            + shared.snapshots.bytes()
             + (self.policy.memory() + shared.samples.memory()) as u64
     }
 
