@@ -82,9 +82,12 @@ mod entries;
 mod error;
 mod folder;
 mod index;
+mod invalidate;
 mod load;
+mod marks;
 mod names;
 mod namespace;
+mod options;
 mod overwriting;
 pub mod reader;
 mod reading;
@@ -92,6 +95,7 @@ mod removal;
 mod seal;
 mod segment;
 mod shared;
+mod sip;
 mod snapshot;
 mod stats;
 mod store;
@@ -125,6 +129,7 @@ pub mod policy;
 )]
 mod policy;
 
+pub use self::backend::TimeToLive;
 pub use self::builder::StoreBuilder;
 pub use self::clock::ManualClock;
 #[cfg(feature = "encryption")]
@@ -138,6 +143,7 @@ pub use self::error::RotateError;
 pub use self::error::{CompareError, NamespaceError, PutError, PutManyError};
 pub use self::load::LoadError;
 pub use self::namespace::Namespace;
+pub use self::options::EntryOptions;
 pub use self::reader::{Reader, ReaderNamespace};
 pub use self::removal::Removal;
 pub use self::snapshot::{Snapshot, SnapshotError};

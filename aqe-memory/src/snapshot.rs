@@ -18,6 +18,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Millis;
 use crate::entries::{FEWEST, GROWTH, MOST};
+use crate::marks::Table;
 use crate::namespace::Namespace;
 use crate::reading::Look;
 use crate::value::Value;
@@ -105,15 +106,16 @@ impl Namespace {
         most_bytes: usize,
     ) -> Result<Snapshot, SnapshotError> {
         let shared = &self.core.shared;
+        let pool = usize::try_from(self.core.config.max_size / 4).unwrap_or(usize::MAX);
+        // The moment. Nobody holds the lock of a shard while waiting for another's, but for those who come here.
+        let shards: Vec<_> = shared.index.shards().map(RwLock::read).collect();
         let frozen = Arc::new(Frozen {
             namespace: self.number,
             prefix: prefix.into(),
             most_bytes,
+            table: shared.marks.table(),
             state: Mutex::default(),
         });
-        let pool = usize::try_from(self.core.config.max_size / 4).unwrap_or(usize::MAX);
-        // The moment. Nobody holds the lock of a shard while waiting for another's, but for those who come here.
-        let shards: Vec<_> = shared.index.shards().map(RwLock::read).collect();
         shared.snapshots.begin(&frozen, pool)?;
         drop(shards);
         Ok(Snapshot {
@@ -131,7 +133,9 @@ impl Snapshot {
     /// Finds the next keys: those that are there, and those that were.
     fn turn_page(&mut self) -> Result<(), SnapshotError> {
         let (prefix, last) = (&self.frozen.prefix, self.last.as_deref());
-        let there = self.namespace.keys(prefix, last, self.page);
+        let Namespace { core, number, .. } = &self.namespace;
+        let look = Look::Before(&self.frozen.table);
+        let there = core.keys(*number, prefix, last, self.page, look);
         self.more = there.len() == self.page;
         self.page = (self.page * GROWTH).min(MOST);
         let upto = there.last().filter(|_| self.more);
@@ -158,7 +162,7 @@ impl Snapshot {
     fn give(&self, key: &[u8]) -> Result<Option<Value>, SnapshotError> {
         let Namespace { core, number, .. } = &self.namespace;
         // First, since what replaces the entry behind our back saves it before.
-        let there = core.find(*number, key, Look::Peek);
+        let there = core.find(*number, key, Look::Before(&self.frozen.table));
         let mut state = self.frozen.state.lock();
         state.check(self.frozen.most_bytes)?;
         let before = state.bytes;
@@ -241,6 +245,8 @@ struct Frozen {
     namespace: u16,
     prefix: Box<[u8]>,
     most_bytes: usize,
+    /// Which tags were invalidated before.
+    table: Arc<Table>,
     state: Mutex<State>,
 }
 
@@ -281,10 +287,10 @@ impl Snapshots {
     /// Saves an entry that is about to be no more, if a snapshot wants it; `None` says that the key had none. The caller holds
     /// the write lock of the key's shard.
     #[cold]
-    pub(crate) fn save(&self, namespace: u16, key: &[u8], was: impl Fn() -> Option<Saved>) {
+    pub(crate) fn save(&self, namespace: u16, key: &[u8], was: impl Fn(&Table) -> Option<Saved>) {
         for frozen in &*self.list.read() {
             if frozen.namespace == namespace && key.starts_with(&frozen.prefix) {
-                let change = frozen.state.lock().save(key, &was, frozen.most_bytes);
+                let change = frozen.save(key, &was);
                 // Wraps round for what is less than it was.
                 self.bytes.fetch_add(change as u64, Ordering::Relaxed);
             }
@@ -316,6 +322,14 @@ impl Snapshots {
     }
 }
 
+impl Frozen {
+    /// As [`State::save`].
+    fn save(&self, key: &[u8], was: impl Fn(&Table) -> Option<Saved>) -> isize {
+        let mut state = self.state.lock();
+        state.save(key, || was(&self.table), self.most_bytes)
+    }
+}
+
 impl State {
     fn check(&self, most_bytes: usize) -> Result<(), SnapshotError> {
         match self.is_too_old {
@@ -325,7 +339,12 @@ impl State {
     }
 
     /// Saves what a key had, unless that was done before or the key was given. Says by how much more is saved now.
-    fn save(&mut self, key: &[u8], was: impl Fn() -> Option<Saved>, most_bytes: usize) -> isize {
+    fn save(
+        &mut self,
+        key: &[u8],
+        was: impl FnOnce() -> Option<Saved>,
+        most_bytes: usize,
+    ) -> isize {
         let is_given = self.given.as_deref().is_some_and(|given| key <= given);
         if self.is_too_old || is_given || self.saved.contains_key(key) {
             return 0;

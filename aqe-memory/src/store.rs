@@ -15,6 +15,7 @@ use crate::error::NamespaceError;
 use crate::folder::Folder;
 use crate::index::Index;
 use crate::load::Loads;
+use crate::marks::Marks;
 use crate::names::Names;
 use crate::namespace::Namespace;
 use crate::policy::Samples;
@@ -171,13 +172,14 @@ impl Store {
             _ => None,
         };
         let most_value = usize::try_from(sizes.cache / 4).unwrap_or(usize::MAX);
+        let seed = folder.as_ref().map_or_else(random, Folder::seed);
         let mut core = Core {
             most_value: most_value.min(packed::MOST_BYTES - packed::overhead(MOST_KEY)),
             clock,
             versions: AtomicU64::new(0),
             tiers: Mutex::new(Tiers::new(sizes, None)),
             shared: Shared {
-                index: Index::new(shards, folder.as_ref().map_or_else(random, Folder::seed)),
+                index: Index::new(shards, seed),
                 directory: Directory::new(),
                 resident: Arc::new(Resident::default()),
                 counts: Counts::default(),
@@ -187,6 +189,7 @@ impl Store {
                 files: folder.as_ref().map(Folder::files),
                 vault,
                 removals,
+                marks: Marks::new(seed, sizes.total),
                 snapshots: Snapshots::default(),
             },
             names,

@@ -16,9 +16,22 @@ impl Core {
         let doomed = self.tiers.lock().take_expired(&self.shared, now);
         let any = !doomed.is_empty();
         for segment in doomed {
-            let cleared = self.shared.clear(&segment);
+            // A sliding entry may live longer than the segment in which it is.
+            let cleared = self
+                .shared
+                .clear(&segment, now, false, |namespace, key, place| {
+                    let mut tiers = self.tiers.lock();
+                    tiers.put_over(&self.shared, (namespace, key), place, now)
+                });
             self.tiers.lock().reuse(&cleared);
         }
+        let any = match self.clear_void(&upkeep, now) {
+            true => {
+                self.free_dead(&upkeep, now);
+                true
+            }
+            false => any,
+        };
         self.compact(&upkeep, now);
         self.make_dictionaries();
         #[cfg(feature = "encryption")]
@@ -47,9 +60,14 @@ impl Core {
         }
     }
 
-    /// The time at which the next entries will be over.
+    /// The time at which the next entries will be over, or at once if there are void ones.
     pub(crate) fn next_expiry(&self) -> Option<Millis> {
-        self.tiers.lock().next_expiry(&self.shared)
+        let tiers = self.tiers.lock();
+        // Under the lock, under which tags are invalidated.
+        match self.shared.marks.is_due() {
+            true => Some(0),
+            false => tiers.next_expiry(&self.shared),
+        }
     }
 
     pub(crate) fn now(&self) -> Millis {

@@ -9,28 +9,51 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aqe_memory::{Compression, ManualClock, MemoryConfig, Snapshot, SnapshotError, Store};
+use aqe_memory::{
+    Compression, EntryOptions, ManualClock, MemoryConfig, Snapshot, SnapshotError, Store,
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-type Entries = BTreeMap<Vec<u8>, (Vec<u8>, u64)>;
+/// Value, deadline, and tag if it is not zero.
+type Entries = BTreeMap<Vec<u8>, (Vec<u8>, u64, u8)>;
 
 #[derive(Clone, Debug)]
 enum Call {
-    Put { key: u8, size: usize, millis: u64 },
-    Remove { key: u8 },
-    Get { key: u8 },
-    Advance { millis: u64 },
+    Put {
+        key: u8,
+        size: usize,
+        millis: u64,
+        tag: u8,
+    },
+    Invalidate {
+        tag: u8,
+    },
+    Remove {
+        key: u8,
+    },
+    Get {
+        key: u8,
+    },
+    Advance {
+        millis: u64,
+    },
     Cleanup,
-    Begin { prefix: Option<u8> },
-    Next { at: usize, steps: usize },
+    Begin {
+        prefix: Option<u8>,
+    },
+    Next {
+        at: usize,
+        steps: usize,
+    },
 }
 
 fn call() -> impl Strategy<Value = Call> {
     let key = || any::<u8>();
     prop_oneof![
-        8 => (key(), prop_oneof![6 => 0usize..200, 1 => 5000usize..20_000], prop_oneof![1u64..300, Just(1 << 40)])
-            .prop_map(|(key, size, millis)| Call::Put { key, size, millis }),
+        8 => (key(), prop_oneof![6 => 0usize..200, 1 => 5000usize..20_000], prop_oneof![1u64..300, Just(1 << 40)], 0u8..3)
+            .prop_map(|(key, size, millis, tag)| Call::Put { key, size, millis, tag }),
+        1 => (1u8..3).prop_map(|tag| Call::Invalidate { tag }),
         2 => key().prop_map(|key| Call::Remove { key }),
         2 => key().prop_map(|key| Call::Get { key }),
         1 => (0u64..200).prop_map(|millis| Call::Advance { millis }),
@@ -60,14 +83,25 @@ struct Run {
 impl Run {
     fn call(&mut self, call: &Call) -> Result<(), TestCaseError> {
         match *call {
-            Call::Put { key, size, millis } => {
+            Call::Put {
+                key,
+                size,
+                millis,
+                tag,
+            } => {
                 self.count += 1;
                 let mut value = self.count.to_le_bytes().to_vec();
                 value.resize(8 + size, key);
                 let key = name(key);
-                let time_to_live = Duration::from_millis(millis);
-                self.store.put_for(&key, &value, time_to_live).unwrap();
-                self.entries.insert(key, (value, self.now + millis));
+                let tags = (tag > 0).then(|| tag.to_string());
+                let options = EntryOptions::default().tags(tags);
+                let options = options.time_to_live(Duration::from_millis(millis));
+                self.store.put_with(&key, &value, &options).unwrap();
+                self.entries.insert(key, (value, self.now + millis, tag));
+            }
+            Call::Invalidate { tag } => {
+                self.store.invalidate_tag(&tag.to_string()).unwrap();
+                self.entries.retain(|_, (_, _, other)| *other != tag);
             }
             Call::Remove { key } => {
                 self.store.remove(&name(key)).unwrap();
@@ -121,10 +155,10 @@ impl Run {
         let at = at % self.pairs.len();
         let pair = &mut self.pairs[at];
         let now = self.now;
-        pair.expected.retain(|_, (_, deadline)| *deadline > now);
+        pair.expected.retain(|_, (_, deadline, _)| *deadline > now);
         match pair.snapshot.next() {
             Some(Ok((key, value))) => {
-                let (expected, (as_put, _)) = pair.expected.pop_first().unwrap();
+                let (expected, (as_put, ..)) = pair.expected.pop_first().unwrap();
                 prop_assert_eq!(&*key, &*expected);
                 prop_assert_eq!(&*value, &*as_put);
                 return Ok(());
@@ -229,6 +263,29 @@ fn it_is_too_old_when_too_much_has_changed() {
     assert_eq!(error, SnapshotError::TooOld { most_bytes: 50_000 });
     assert!(snapshot.next().is_none());
     assert!(store.stats().resident_bytes - before < 40_000);
+}
+
+/// What has to give way is saved as well.
+#[test]
+fn it_has_what_was_evicted_since() {
+    let config = MemoryConfig::default().max_size(1 << 20).cache_size(0);
+    let store = Store::new(config.compression(Compression::None)).unwrap();
+    let fill = |name: &str, count: u32| {
+        for number in 0..count {
+            let key = format!("{name} {number:05}");
+            store.put(key.as_bytes(), &[7; 500]).unwrap();
+        }
+    };
+    fill("other", 4000);
+    fill("wanted", 100);
+    let is_there = |number: &u32| store.contains(format!("wanted {number:05}").as_bytes());
+    assert_eq!((0..100).filter(is_there).count(), 100);
+    let snapshot = store.snapshot_within(b"wanted", 200_000).unwrap();
+    fill("another", 8000);
+    assert_eq!((0..100).filter(is_there).count(), 0);
+    let entries = snapshot.collect::<Result<Vec<_>, _>>().unwrap();
+    assert_eq!(entries.len(), 100);
+    assert!(entries.iter().all(|(_, value)| **value == [7; 500]));
 }
 
 #[test]

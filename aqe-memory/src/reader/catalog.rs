@@ -23,6 +23,7 @@ use crate::disk::superblock::Superblock;
 use crate::disk::tip::{Counts, Watch};
 use crate::disk::{OnDisk, file};
 use crate::index::{Index, KeyHash, MOST_BYTES_IN_SEGMENT, MOST_SEGMENTS, Place, Slot};
+use crate::marks::{Mark, Marks};
 use crate::seal::{KEY_REF, Opener, Vault, What};
 use crate::segment::packed::{self, Form, Packed};
 use crate::shared::with_scratch;
@@ -38,6 +39,8 @@ pub(super) struct Catalog {
     watch: Option<Watch>,
     seen: Counts,
     index: Index,
+    /// Which tags were invalidated.
+    marks: Marks,
     /// By the number that slots have for it.
     known: Vec<Option<Known>>,
     /// From the number of a file to that in slots.
@@ -110,6 +113,8 @@ impl Catalog {
             watch: None,
             seen: Counts::default(),
             index: Index::new(SHARDS, superblock.seed),
+            // It takes in whatever the writer has found room for.
+            marks: Marks::new(superblock.seed, u64::MAX),
             superblock,
             known: Vec::new(),
             numbers: BTreeMap::new(),
@@ -165,6 +170,12 @@ impl Catalog {
         stats.resident_bytes = self.index.bytes() + files as u64;
         stats.refreshes = self.refreshes;
         stats.records = self.records;
+    }
+
+    /// Whether a tag of a record's entry was invalidated after the entry was put.
+    pub(super) fn is_void(&self, packed: &Packed<'_>) -> bool {
+        let tags = packed.extras.tags;
+        self.marks.is_void(packed.namespace, packed.version, tags)
     }
 
     /// Copies the record of a key, if there is one, and gives what its deadline counts from. It may say that the entry is gone.
@@ -225,7 +236,8 @@ impl Catalog {
                     offset: found.offset,
                 };
                 let packed = &found.packed;
-                if found.offset < file.used && packed.form != Form::Gone {
+                let is_value = !matches!(packed.form, Form::Gone | Form::Mark);
+                if found.offset < file.used && is_value && !self.is_void(packed) {
                     let hash = self.index.hash(packed.namespace, packed.key);
                     let shard = self.index.read(hash);
                     if shard.find(hash, |slot| slot.place() == place).is_some() {
@@ -432,6 +444,9 @@ impl Catalog {
     }
 
     fn purge_now(&mut self) {
+        let oldest = self.numbers.keys().next().copied().unwrap_or(0);
+        // No record is left that they make void.
+        self.marks.drop_if(|mark| mark.file <= oldest);
         for shard in self.index.shards() {
             let mut shard = shard.write();
             shard.retain(|slot| self.known[slot.place().segment as usize].is_some());
@@ -494,6 +509,9 @@ impl Catalog {
             })?;
             places.push(place.map(|at| (at, known.used)));
         }
+        for (namespace, tag, mark) in &snapshot.marks {
+            self.marks.set(*namespace, *tag, *mark);
+        }
         for (shard, slots) in snapshot.shards.iter().enumerate() {
             let slots = slots.iter().filter_map(|slot| {
                 let Place { segment, offset } = slot.place();
@@ -545,7 +563,7 @@ impl Catalog {
         }
         let mut candidates = Vec::new();
         let (used, damage) = self.scan(number, file, file.used, |found| {
-            candidates.extend(Candidate::new(&self.index, &found, at));
+            candidates.extend(self.candidate(&found, file, at));
         })?;
         if damage.is_empty() {
             return Ok(Some((candidates, used, damage)));
@@ -555,11 +573,27 @@ impl Catalog {
         candidates.clear();
         let (_, mut damage) = self.scan(number, file, file.used, |found| {
             if found.offset < used {
-                candidates.extend(Candidate::new(&self.index, &found, at));
+                candidates.extend(self.candidate(&found, file, at));
             }
         })?;
         damage.retain(|damage| damage.bytes.start < file::HEADER + u64::from(used));
         Ok(Some((candidates, used, damage)))
+    }
+
+    /// What a record says of a key. What it says of a tag is noted.
+    fn candidate(&self, found: &FoundRecord<'_>, file: &Known, at: u32) -> Option<Candidate> {
+        let packed = &found.packed;
+        if let Some((tag, file)) = packed.mark() {
+            let mark = Mark {
+                version: packed.version,
+                // It goes when no older file is left.
+                until: Millis::MAX,
+                file,
+            };
+            self.marks.set(packed.namespace, tag, mark);
+            return None;
+        }
+        Candidate::new(&self.index, found, file.epoch, at)
     }
 
     fn scan(
@@ -577,17 +611,21 @@ impl Catalog {
 
     /// Enters the newest of each key's records into the index, unless what is there is newer.
     fn settle(&self, mut candidates: Vec<Candidate>) -> Result<(), DiskError> {
-        candidates.sort_unstable_by_key(|candidate| (candidate.key, candidate.version));
+        candidates.sort_unstable_by_key(|candidate| {
+            (candidate.key, candidate.version, candidate.prolonged)
+        });
         for of_key in candidates.chunk_by(|one, other| one.key == other.key) {
             let Some(newest) = of_key.last() else {
                 continue;
             };
             let mut shard = self.index.write(newest.hash);
-            let (mut version, mut failed) = (0, None);
+            let (mut known, mut failed) = ((0, None), None);
             let there = shard.find(newest.hash, |slot| {
                 with_scratch(|record| match self.fetch(slot.place(), record) {
                     Ok(true) => Packed::read(record).is_some_and(|other| {
-                        version = other.version;
+                        let file = self.file(slot.place());
+                        let deadline = file.and_then(|file| prolonged(&other, file.epoch));
+                        known = (other.version, deadline);
                         newest.is_of(&self.index, &other)
                     }),
                     // It does not count any more, or never did.
@@ -602,7 +640,7 @@ impl Catalog {
             let kind = if newest.is_gone { GONE } else { ENTRY };
             let slot = Slot::new(newest.hash.tag, newest.place, kind);
             match (there, failed) {
-                (Some(_), _) if version > newest.version => {}
+                (Some(_), _) if known > (newest.version, newest.prolonged) => {}
                 // A copy of the same version is there for the other one to go.
                 (Some(there), _) => {
                     shard.replace(newest.hash, |slot| slot == there, slot);
@@ -668,12 +706,14 @@ struct Candidate {
     key: (u64, u64),
     version: u64,
     place: Place,
+    /// See [`prolonged`].
+    prolonged: Option<Millis>,
     is_gone: bool,
 }
 
 impl Candidate {
     /// `None` for one that lies where no writer puts any.
-    fn new(index: &Index, found: &FoundRecord<'_>, segment: u32) -> Option<Self> {
+    fn new(index: &Index, found: &FoundRecord<'_>, epoch: Millis, segment: u32) -> Option<Self> {
         let packed = &found.packed;
         let hash = index.hash(packed.namespace, packed.key);
         (found.offset < MOST_BYTES_IN_SEGMENT).then(|| Self {
@@ -684,6 +724,7 @@ impl Candidate {
                 segment,
                 offset: found.offset,
             },
+            prolonged: prolonged(packed, epoch),
             is_gone: packed.form == Form::Gone,
         })
     }
@@ -692,6 +733,12 @@ impl Candidate {
         let hash = index.hash(other.namespace, other.key);
         hash.whole == self.key.0 && index.other_hash(other.namespace, other.key) == self.key.1
     }
+}
+
+/// Of a sliding entry, which of several records of one version counts: the one that ends last.
+fn prolonged(packed: &Packed<'_>, epoch: Millis) -> Option<Millis> {
+    let sliding = packed.extras.sliding;
+    sliding.map(|_| packed.lifetime.deadline(epoch))
 }
 
 /// What slots have for a frequency here.

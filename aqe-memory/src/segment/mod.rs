@@ -4,6 +4,7 @@
 //! what the store holds can be counted in pages instead of guessed. All `unsafe` of the crate is in this folder.
 
 mod directory;
+pub(crate) mod extras;
 pub(crate) mod packed;
 mod pins;
 pub(crate) mod raw;
@@ -64,6 +65,8 @@ pub(crate) struct Segment {
     dead: AtomicU32,
     /// Whether it is damaged and kept as it is.
     is_spared: AtomicBool,
+    /// Whether records with tags were written to it.
+    has_tags: AtomicBool,
     /// The latest deadline of its records.
     last_deadline: AtomicU64,
     /// Whether its records are on their way out of it.
@@ -176,6 +179,7 @@ impl Segment {
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(0),
             is_spared: AtomicBool::new(false),
+            has_tags: AtomicBool::new(false),
             last_deadline: AtomicU64::new(0),
             is_leaving: AtomicBool::new(false),
             warm,
@@ -222,6 +226,7 @@ impl Segment {
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(dead),
             is_spared: AtomicBool::new(false),
+            has_tags: AtomicBool::new(false),
             last_deadline: AtomicU64::new(last_deadline),
             is_leaving: AtomicBool::new(false),
             warm: 0,
@@ -232,7 +237,7 @@ impl Segment {
 
     /// The same segment without its memory.
     pub(crate) fn cooled(&self) -> Option<Box<Self>> {
-        Some(Self::cold(
+        let cooled = Self::cold(
             self.number,
             self.used(),
             (self.epoch, self.end),
@@ -240,7 +245,11 @@ impl Segment {
             self.dead(),
             (self.on_disk?, self.opener.clone()),
             &self.resident,
-        ))
+        );
+        if self.has_tags() {
+            cooled.note_tags();
+        }
+        Some(cooled)
     }
 
     /// Takes `size` bytes, if there is room. The caller holds the lock of the tiers, writes a record to the place and
@@ -326,6 +335,16 @@ impl Segment {
 
     pub(crate) fn is_spared(&self) -> bool {
         self.is_spared.load(Ordering::Relaxed)
+    }
+
+    /// Says that a record with tags is written to it, or was. The caller holds the lock of the tiers, or publishes the record
+    /// under that of a shard afterwards.
+    pub(crate) fn note_tags(&self) {
+        self.has_tags.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_tags(&self) -> bool {
+        self.has_tags.load(Ordering::Relaxed)
     }
 
     pub(crate) fn last_deadline(&self) -> Millis {
