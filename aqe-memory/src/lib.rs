@@ -44,6 +44,9 @@
 //! | expire | An entry's time is over: no read gives it any more, to the millisecond (beyond 24 days, to the second), as far as the clock's tick of 1 to 10 ms goes. Its memory follows within a fraction of a second of its neighbours' end. |
 //! | evict | There is no room: an entry is compressed, or in memory alone dropped. In a folder nothing is dropped; a put is refused. |
 //! | remove | Somebody asked for it. |
+//! | idle | Nobody has read the entry for a while: [`EntryOptions::time_to_idle`] says for how long it may be so. |
+//! | tag, invalidate | What entries belong to besides their key, and putting an end to all that were put with it: [`Namespace::invalidate_tag`]. |
+//! | snapshot | What a namespace holds at one moment: [`Namespace::snapshot`]. |
 //! | version | What every put gives an entry anew, for [`Namespace::compare_and_set`]. |
 //! | written | It survives the end of the process: every put to a folder. |
 //! | synced | It survives the end of the machine: what was put before a [`Namespace::flush`]. |
@@ -62,8 +65,10 @@
 //!
 //! # Limits
 //!
-//! One process at a time writes to a folder; others read it with a [`Reader`]. A folder's index is in memory: about twelve bytes for each entry. Listing keys looks
-//! at every key. Reads of entries that are on disk only block their thread for as long as the disk takes. Memory is mapped and counted in
+//! One process at a time writes to a folder; others read it with a [`Reader`]. A folder's index is in memory: about twelve bytes for
+//! each entry. Listing keys looks at every key. Of an entry that lives while it is read, not every read is in the folder: killed,
+//! it may end sooner by an eighth of its time to idle. Reads of entries that are on disk only block their thread for as long as the
+//! disk takes. Memory is mapped and counted in
 //! pages of 4 KiB.
 
 pub mod backend;

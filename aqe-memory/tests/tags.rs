@@ -41,13 +41,17 @@ fn memory_comes_back_without_a_call_and_the_listener_hears_why() {
         let before = store.stats().resident_bytes;
         for number in 0..10_000u32 {
             let key = number.to_le_bytes();
-            let tag = if number % 100 == 0 { "kept" } else { "gone" };
+            let tag = if number.is_multiple_of(100) {
+                "kept"
+            } else {
+                "gone"
+            };
             store.put_with(&key, &[7; 400], &tagged(tag)).unwrap();
         }
         let full = store.stats().resident_bytes - before;
         store.invalidate_tag("gone").unwrap();
         let is_there = |number: u32| store.get(&number.to_le_bytes()).is_some();
-        assert!((0..10_000).all(|number| is_there(number) == (number % 100 == 0)));
+        assert!((0..10_000).all(|number| is_there(number) == (number.is_multiple_of(100))));
         let start = Instant::now();
         let is_back = || {
             let stats = store.stats();
@@ -60,7 +64,7 @@ fn memory_comes_back_without_a_call_and_the_listener_hears_why() {
             std::thread::yield_now();
         }
         assert_eq!(store.stats().invalidated, 9900);
-        assert!((0..10_000).all(|number| is_there(number) == (number % 100 == 0)));
+        assert!((0..10_000).all(|number| is_there(number) == (number.is_multiple_of(100))));
     }
 }
 
@@ -152,7 +156,7 @@ fn in_a_folder(config: &MemoryConfig) {
     let store = open();
     put(&store, 1);
     store.invalidate_tag("tag 0").unwrap();
-    let first = |number: u32| (number % 3 != 0).then_some(1);
+    let first = |number: u32| (!number.is_multiple_of(3)).then_some(1);
     check(&store, &first);
     // As if the process had been killed.
     drop(store);
@@ -173,7 +177,7 @@ fn in_a_folder(config: &MemoryConfig) {
     drop(store);
     for _ in 0..3 {
         let store = open();
-        check(&store, &|number| (number % 3 == 0).then_some(29));
+        check(&store, &|number| (number.is_multiple_of(3)).then_some(29));
         store.cleanup();
     }
 }
