@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aqe_core::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -27,6 +28,12 @@ pub(crate) enum Command {
     /// Apply an operation to many files; a run that was ended goes on where it was
     #[command(after_help = BATCH_EXAMPLES)]
     Batch(Box<BatchArgs>),
+    /// Show what became of each test, run after run
+    #[command(after_help = HISTORY_EXAMPLES)]
+    History(HistoryArgs),
+    /// Look into a memory store in a folder, and look after it
+    #[command(after_help = MEMORY_EXAMPLES)]
+    Memory(MemoryArgs),
     /// Read, check and change qe.config.yaml
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
@@ -175,6 +182,120 @@ pub(crate) struct BatchArgs {
     pub(crate) config: ConfigSource,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Show only tests whose name contains one of these
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Compare NAME with the whole test name
+    #[arg(long)]
+    pub(crate) exact: bool,
+    /// Show only tests that passed and failed without a change
+    #[arg(long)]
+    pub(crate) flaky: bool,
+
+    /// Show every execution of each test
+    #[arg(short, long, help_heading = "What you see")]
+    pub(crate) verbose: bool,
+    /// When to use colours; "auto" heeds CARGO_TERM_COLOR and NO_COLOR
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN", help_heading = "What you see")]
+    pub(crate) color: ColorArg,
+    /// Print one JSON document on stdout
+    #[arg(long, conflicts_with = "verbose", help_heading = "What you see")]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) store: StorePlace,
+    #[command(flatten)]
+    pub(crate) config: ConfigSource,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MemoryArgs {
+    #[command(subcommand)]
+    pub(crate) command: MemoryCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemoryCommand {
+    /// Print how much the store holds
+    Stats {
+        /// Go on until Ctrl-C: redrawn on a terminal, a line each time elsewhere
+        #[arg(long)]
+        real_time: bool,
+        /// Time between two looks, with --real-time
+        #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "2", requires = "real_time")]
+        interval: Duration,
+        #[command(flatten)]
+        common: MemoryCommon,
+    },
+    /// Print what the store is made of: tiers, namespaces, ages, the largest entries
+    Analyze {
+        /// Also print how that changes
+        #[arg(long)]
+        show_trends: bool,
+        #[command(flatten)]
+        common: MemoryCommon,
+    },
+    /// Print what is wrong with the store, why, and what to do
+    Diagnose {
+        /// Also print which entries take the memory and the disk, by namespace, age and tier
+        #[arg(long)]
+        show_allocations: bool,
+        #[command(flatten)]
+        common: MemoryCommon,
+    },
+    /// Make values smaller, in files that would become a tenth smaller
+    Optimize {
+        /// All values, with dictionaries that are made anew of them
+        #[arg(long)]
+        aggressive: bool,
+        #[command(flatten)]
+        common: MemoryCommon,
+    },
+    /// Give back the memory and the disk space of what is over
+    Cleanup {
+        /// Also give up the uncompressed copies in memory; nothing on disk goes
+        #[arg(long, conflicts_with = "aggressive")]
+        cache_only: bool,
+        /// Also write every file anew in which anything is dead
+        #[arg(long)]
+        aggressive: bool,
+        #[command(flatten)]
+        common: MemoryCommon,
+    },
+}
+
+/// What all commands about a store take.
+#[derive(Debug, Args)]
+pub(crate) struct MemoryCommon {
+    /// Print JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// When to use colours; "auto" heeds CARGO_TERM_COLOR and NO_COLOR
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorArg,
+    #[command(flatten)]
+    pub(crate) store: StorePlace,
+    #[command(flatten)]
+    pub(crate) config: ConfigSource,
+}
+
+/// Which store: that of a folder, or the one that holds the history of a project's tests.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which store")]
+pub(crate) struct StorePlace {
+    /// The store's folder [default: aqe/history in the project's target folder]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["manifest_path", "target_dir"])]
+    pub(crate) folder: Option<PathBuf>,
+    /// Path to the Cargo.toml of the project
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) manifest_path: Option<PathBuf>,
+    /// The project's target folder, if `aqe run` was told one
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) target_dir: Option<PathBuf>,
+}
+
 /// The operations by name, as [`FileOperations::built_in`](aqe_core::batch::FileOperations::built_in) lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OperationArg {
@@ -188,6 +309,14 @@ pub(crate) enum ReportFormatArg {
     Lcov,
     Cobertura,
     LlvmJson,
+}
+
+/// Reads a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("write a number from 0.1 to 86400".to_owned()),
+    }
 }
 
 /// Reads a percentage.
@@ -460,6 +589,37 @@ Results go to standard output, messages to standard error. Section batch of qe.c
 how many files are read at once and how many may fail; `aqe config list` shows it.
 The exit code is 0 when every file was processed, 1 when one failed or --fail-under was not met,
 4 when no file matched, 130 after Ctrl-C; `aqe --help` lists them all.";
+
+const HISTORY_EXAMPLES: &str = "\
+Examples:
+  aqe history                           every test of the history, a line each
+  aqe history --flaky                   those that passed and failed without a change
+  aqe history parser:: --verbose        all executions of tests whose name contains `parser::`
+  aqe history --json > history.json     every execution with its run, verdict and duration
+
+`aqe run` keeps the last 50 executions of each test for as long as memory.retentionPeriod says. Runs
+that were killed are added by the next one.
+Flaky counts executions that passed only when they were repeated, and those that came to something
+else than the one before with the same binary. Last has the newest at its right: + passed, F failed,
+T timed out, ~ passed when repeated, L passed and left a process behind.
+The exit code is 0 when there was something to show, 4 when there is no history or no test matched;
+`aqe --help` lists them all.";
+
+const MEMORY_EXAMPLES: &str = "\
+Examples:
+  aqe memory stats                      how much the history of this project's tests holds
+  aqe memory stats --real-time          the same, again and again
+  aqe memory analyze --show-trends      what it is made of, and how that changes
+  aqe memory diagnose --folder cache/   what is wrong with the store in `cache/`
+  aqe memory cleanup --aggressive       give back all that can be given back
+  aqe memory optimize --json            what was made smaller, as JSON
+
+Without --folder these are about the store in which `aqe run` keeps what became of the project's
+tests. One process at a time has a store open; a run has it for a moment at its beginning and end.
+Results go to standard output, messages to standard error. Section memory of qe.config.yaml says how
+large a store in --folder may be; `aqe config list` shows it.
+The exit code is 0 when it was done, 1 when diagnose finds lost entries, 4 when there is no store,
+5 when it cannot be opened or optimize does not come to its end; `aqe --help` lists them all.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

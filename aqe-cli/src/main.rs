@@ -8,10 +8,13 @@ mod completions;
 mod config;
 mod exit;
 mod failure;
+mod history;
+mod memory;
 mod output;
 mod report;
 mod run;
 mod signals;
+mod store_place;
 
 use std::process::ExitCode;
 
@@ -28,6 +31,8 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Batch(arguments) => batch::run(&arguments),
+        Command::History(arguments) => history::run(&arguments),
+        Command::Memory(arguments) => memory::run(&arguments.command),
         Command::Config(arguments) => config::run(&arguments.command),
         Command::Completions { shell } => completions::print(shell),
     };

@@ -31,6 +31,13 @@ fn help_is_what_it_was() {
         ("aqe.txt", "--help"),
         ("run.txt", "run --help"),
         ("batch.txt", "batch --help"),
+        ("history.txt", "history --help"),
+        ("memory.txt", "memory --help"),
+        ("memory-stats.txt", "memory stats --help"),
+        ("memory-analyze.txt", "memory analyze --help"),
+        ("memory-diagnose.txt", "memory diagnose --help"),
+        ("memory-optimize.txt", "memory optimize --help"),
+        ("memory-cleanup.txt", "memory cleanup --help"),
         ("config.txt", "config --help"),
         ("config-get.txt", "config get --help"),
         ("config-set.txt", "config set --help"),
@@ -53,7 +60,13 @@ fn help_is_what_it_was() {
 #[test]
 fn the_examples_in_the_help_are_accepted() {
     // What they would do needs a project; here only their words are read, which `--help` at the end makes harmless.
-    let help = ["run --help", "batch --help", "config --help"];
+    let help = [
+        "run --help",
+        "batch --help",
+        "history --help",
+        "memory --help",
+        "config --help",
+    ];
     let help: String = help.map(|line| run_line(here(), line).stdout).concat();
     let mut count = 0;
     for line in help.lines().filter_map(|line| line.strip_prefix("  aqe ")) {
@@ -62,7 +75,7 @@ fn the_examples_in_the_help_are_accepted() {
         assert_eq!(ran.code, 0, "aqe {words}: {}", ran.stderr);
         count += 1;
     }
-    assert!(count >= 16, "{count} examples");
+    assert!(count >= 26, "{count} examples");
 }
 
 #[test]
@@ -101,6 +114,19 @@ fn wrong_words_end_with_2_and_say_what_is_wrong() {
             "batch --operation analyze-coverage x --max-memory much",
             "--max-memory",
         ),
+        ("history --json --verbose", "cannot be used with"),
+        ("history --folder x --target-dir y", "cannot be used with"),
+        ("memory", "Usage: aqe memory"),
+        ("memory stats --interval 3", "--real-time"),
+        (
+            "memory stats --real-time --interval 0",
+            "a number from 0.1 to 86400",
+        ),
+        (
+            "memory cleanup --cache-only --aggressive",
+            "cannot be used with",
+        ),
+        ("memory compress", "unrecognized subcommand"),
         ("config", "Usage: aqe config"),
         ("config set run.jobs", "<VALUE>"),
         (
@@ -123,6 +149,13 @@ fn completions_know_every_command() {
         for word in [
             "run",
             "batch",
+            "history",
+            "memory",
+            "analyze",
+            "diagnose",
+            "optimize",
+            "cleanup",
+            "show-trends",
             "config",
             "completions",
             "get",

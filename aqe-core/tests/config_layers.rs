@@ -440,6 +440,8 @@ fn keys_without_a_component_say_so() {
                     | "memory.cacheSize"
                     | "memory.compression"
                     | "memory.retentionPeriod"
+                    | "memory.cleanupInterval"
+                    | "memory.gcThreshold"
             );
         let in_effect =
             is_queues && has_queue || is_batches || is_stores || path.starts_with("run.");

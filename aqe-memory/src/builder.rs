@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::clock::{Clock, ManualClock};
 use crate::config::{ConfigError, MemoryConfig};
 use crate::disk::error::OpenError;
-use crate::removal::{Listen, Removal};
+use crate::pressure::{Gauge, MemoryReading};
+use crate::removal::{Hooks, Removal};
 use crate::store::Store;
 
 /// Puts a store together: see [`Store::builder`].
@@ -15,7 +16,7 @@ use crate::store::Store;
 pub struct StoreBuilder {
     config: MemoryConfig,
     clock: Option<Clock>,
-    listener: Option<Box<Listen>>,
+    hooks: Hooks,
 }
 
 impl StoreBuilder {
@@ -45,7 +46,18 @@ impl StoreBuilder {
     /// counted in [`Removal::missed`] and [`StoreStats::removals_missed`](crate::StoreStats::removals_missed). What
     /// expires waits to be cleared away until there is room, unless the listener takes longer than a second for one call.
     pub fn listener(mut self, listener: impl Fn(&Removal) + Send + Sync + 'static) -> Self {
-        self.listener = Some(Box::new(listener));
+        self.hooks.listen = Some(Box::new(listener));
+        self
+    }
+
+    /// Sets what says how much memory there is for all, and how much of it is taken, instead of the system: see
+    /// [`MemoryConfig::pressure_threshold`]. It is asked every ten seconds, and every second when memory is short; `None`
+    /// means that there is no saying. It is called under no lock of readers or writers, by the thread that clears away what is over.
+    pub fn memory_gauge(
+        mut self,
+        read: impl Fn() -> Option<MemoryReading> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.gauge = Some(Gauge::new(read));
         self
     }
 
@@ -56,7 +68,7 @@ impl StoreBuilder {
     /// [`ConfigError`] says which setting cannot be.
     pub fn build(self) -> Result<Store, ConfigError> {
         let clock = self.clock.unwrap_or_else(Clock::system);
-        Store::build_in_memory(self.config, clock, self.listener)
+        Store::build_in_memory(self.config, clock, self.hooks)
     }
 
     /// The store in a folder, as [`Store::open`] opens it.
@@ -66,7 +78,7 @@ impl StoreBuilder {
     /// As [`Store::open`].
     pub fn open(self, folder: impl AsRef<Path>) -> Result<Store, OpenError> {
         let clock = self.clock.unwrap_or_else(Clock::system);
-        Store::open_at(folder.as_ref(), self.config, clock, self.listener)
+        Store::open_at(folder.as_ref(), self.config, clock, self.hooks)
     }
 }
 
@@ -75,7 +87,7 @@ impl fmt::Debug for StoreBuilder {
         f.debug_struct("StoreBuilder")
             .field("config", &self.config)
             .field("clock", &self.clock)
-            .field("listener", &self.listener.as_ref().map(|_| ".."))
+            .field("listener", &self.hooks.listen.as_ref().map(|_| ".."))
             .finish()
     }
 }

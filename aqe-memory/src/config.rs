@@ -22,6 +22,18 @@ pub struct MemoryConfig {
     pub max_disk_size: u64,
     /// How values are made small. LZ4 by default.
     pub compression: Compression,
+    /// The time between two looks of the background at every entry in memory, which free what is over one by one, and move the
+    /// rest together. An hour by default. What is over together is freed together without such a look.
+    pub cleanup_interval: Duration,
+    /// The share of `max_size`, in percent, above which there is such a look at once and again, ahead of need. 80 by default.
+    pub gc_threshold: u8,
+    /// Whether values are made smaller still in the background, when nothing was put for some seconds. That takes a tenth of a
+    /// processor at most. On by default.
+    pub recompress: bool,
+    /// The share of the machine's memory, or of the limit of a control group that the process is in, in percent, beyond which the
+    /// store makes way for others: it gives up uncompressed entries first, down to an eighth of `max_size` in all, and
+    /// grows again when there is room. 90 by default; `None` is never.
+    pub pressure_threshold: Option<u8>,
     /// Whose keys seal what is compressed and what is on disk. `None` by default: nothing is sealed.
     #[cfg(feature = "encryption")]
     pub keys: Option<Keys>,
@@ -35,6 +47,10 @@ impl Default for MemoryConfig {
             time_to_live: Some(Duration::from_secs(7 * 24 * 3600)),
             max_disk_size: 4 << 30,
             compression: Compression::default(),
+            cleanup_interval: Duration::from_secs(3600),
+            gc_threshold: 80,
+            recompress: true,
+            pressure_threshold: Some(90),
             #[cfg(feature = "encryption")]
             keys: None,
         }
@@ -80,6 +96,34 @@ impl MemoryConfig {
         self
     }
 
+    /// Sets [`cleanup_interval`](Self::cleanup_interval).
+    #[must_use]
+    pub fn cleanup_interval(mut self, interval: Duration) -> Self {
+        self.cleanup_interval = interval;
+        self
+    }
+
+    /// Sets [`gc_threshold`](Self::gc_threshold).
+    #[must_use]
+    pub fn gc_threshold(mut self, percent: u8) -> Self {
+        self.gc_threshold = percent;
+        self
+    }
+
+    /// Sets [`recompress`](Self::recompress).
+    #[must_use]
+    pub fn recompress(mut self, recompress: bool) -> Self {
+        self.recompress = recompress;
+        self
+    }
+
+    /// Sets [`pressure_threshold`](Self::pressure_threshold).
+    #[must_use]
+    pub fn pressure_threshold(mut self, percent: impl Into<Option<u8>>) -> Self {
+        self.pressure_threshold = percent.into();
+        self
+    }
+
     /// Seals what is compressed and what is on disk with keys of a provider: a
     /// [`MasterKeys`](crate::crypt::MasterKeys), or one of the program's own.
     #[cfg(feature = "encryption")]
@@ -103,6 +147,19 @@ impl MemoryConfig {
                 cache_size,
                 max_size: self.max_size,
             });
+        }
+        if !(1..=100).contains(&self.gc_threshold) {
+            return Err(ConfigError::GcThreshold {
+                percent: self.gc_threshold,
+            });
+        }
+        if let Some(percent) = self.pressure_threshold
+            && !(1..=100).contains(&percent)
+        {
+            return Err(ConfigError::PressureThreshold { percent });
+        }
+        if self.cleanup_interval.is_zero() {
+            return Err(ConfigError::CleanupInterval);
         }
         let cache = cache_size.max(self.max_size / 8);
         // Small enough for a tier to have many of them, so that giving one up takes little of it.
@@ -145,6 +202,16 @@ impl Compression {
             Self::Zstd => Method::ZstdFast,
             #[cfg(feature = "zstd")]
             Self::ZstdHigh => Method::ZstdHigh,
+        }
+    }
+
+    /// What makes values smaller still that were stored in this way; `None` if nothing does.
+    pub(crate) fn high(self) -> Option<Method> {
+        match self {
+            Self::None => None,
+            Self::Lz4 | Self::Lz4High => Some(Method::Lz4High),
+            #[cfg(feature = "zstd")]
+            Self::Zstd | Self::ZstdHigh => Some(Method::ZstdHigh),
         }
     }
 }
@@ -191,6 +258,21 @@ pub enum ConfigError {
         /// What the store may take in all.
         max_size: u64,
     },
+    /// `gc_threshold` is no percentage.
+    #[error("`gc_threshold` is {percent} percent; make it 1 to 100")]
+    GcThreshold {
+        /// What was set.
+        percent: u8,
+    },
+    /// `pressure_threshold` is no percentage.
+    #[error("`pressure_threshold` is {percent} percent; make it 1 to 100")]
+    PressureThreshold {
+        /// What was set.
+        percent: u8,
+    },
+    /// `cleanup_interval` is zero.
+    #[error("`cleanup_interval` is zero; make it an hour, say")]
+    CleanupInterval,
     /// The provider of keys gave none.
     #[error("no key to seal entries with: {reason}")]
     Keys {

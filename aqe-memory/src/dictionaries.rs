@@ -117,6 +117,26 @@ impl Dictionaries {
             .map(|(_, dictionary)| Arc::clone(dictionary))
     }
 
+    /// How many were made so far, those included that are gone.
+    pub(crate) fn made(&self) -> u32 {
+        self.known.read().by_id.keys().max().copied().unwrap_or(0)
+    }
+
+    /// The namespaces whose values fit their dictionary worse than those that it was made for: with the bytes that are stored for
+    /// each byte of a value, of those and of values of late.
+    pub(crate) fn fallen(&self) -> Vec<(u16, f64, f64)> {
+        let observed = self.observed.lock();
+        let known = self.known.read();
+        let observed = observed.iter().filter(|(namespace, observed)| {
+            known.newest.contains_key(namespace) && observed.has_drifted()
+        });
+        let mut fallen: Vec<_> = observed
+            .map(|(namespace, of)| (*namespace, of.first.ratio(), of.recent.ratio()))
+            .collect();
+        fallen.sort_unstable_by_key(|(namespace, ..)| *namespace);
+        fallen
+    }
+
     /// Takes note of a value and of how small it became. Says whether a dictionary is to be [made](Self::make).
     pub(crate) fn observe(&self, namespace: u16, value: &[u8], stored: usize) -> bool {
         if self.size == 0 || value.is_empty() || value.len() > MOST_VALUE {
@@ -210,6 +230,24 @@ impl Dictionaries {
         }
     }
 
+    /// Bytes that a dictionary has, and whether there may be one more.
+    pub(crate) fn room(&self) -> Option<usize> {
+        (self.size > 0 && self.known.read().by_id.len() < self.most).then_some(self.size)
+    }
+
+    /// The number of the dictionary that is made next. The caller holds the upkeep, so that nobody else makes one.
+    pub(crate) fn next(&self) -> NonZeroU32 {
+        NonZeroU32::MIN.saturating_add(self.made())
+    }
+
+    /// Gives back what only a pass of recompression needs; it is built again when it is needed again.
+    pub(crate) fn release_indexes(&self) {
+        for (_, dictionary) in self.known.read().by_id.values() {
+            dictionary.release_index();
+        }
+        self.weigh();
+    }
+
     /// Finds out how many bytes all dictionaries take: their tables are built when they are needed.
     pub(crate) fn weigh(&self) {
         let known = self.known.read();
@@ -221,7 +259,6 @@ impl Dictionaries {
     }
 
     /// All dictionaries, with their namespaces.
-    #[cfg(feature = "encryption")]
     pub(crate) fn all(&self) -> Vec<(u16, Arc<Dictionary>)> {
         self.known.read().by_id.values().cloned().collect()
     }
@@ -243,6 +280,10 @@ impl Observed {
             self.recent.halve();
         }
         self.recent.add(sizes);
+        self.has_drifted()
+    }
+
+    fn has_drifted(&self) -> bool {
         self.recent.raw >= SETTLED / 2 && self.recent.ratio() * 0.9 > self.first.ratio()
     }
 }

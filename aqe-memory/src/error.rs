@@ -56,7 +56,7 @@ pub enum PutError {
     /// The store's folder has as many bytes as it [may](crate::MemoryConfig::max_disk_size).
     #[error("the store's folder is full; give it more, or shorter times to live")]
     DiskFull,
-    /// The system refused to write to the store's folder.
+    /// The system refused to write to the store's folder, or to read there what the key has.
     #[error("the value cannot be written to disk")]
     Disk(#[source] DiskError),
 }

@@ -25,7 +25,7 @@ use crate::index::{Index, KeyHash, Place, Slot};
 use crate::marks::Mark;
 use crate::namespace::Namespace;
 use crate::options::Terms;
-use crate::removal::Listen;
+use crate::removal::Hooks;
 use crate::seal::{Vault, What};
 use crate::segment::extras::Extras;
 use crate::segment::packed::{Form, Packed};
@@ -33,7 +33,7 @@ use crate::segment::{Lifetime, Segment};
 use crate::shared::{Shared, View, kept_of, with_scratch};
 use crate::stats::Cause;
 use crate::store::{Core, Store, Version};
-use crate::tiers::{NoPlace, Step};
+use crate::tiers::{Goal, NoPlace};
 use crate::upkeep::Upkeep;
 use crate::writing::Expected;
 
@@ -64,6 +64,20 @@ impl Folder {
         names
             .map(|(name, number)| (name.clone(), *number))
             .collect()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What could not be used when the folder was opened.
+    pub(crate) fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// Why nothing is known to be on the disk any more, if that is so.
+    pub(crate) fn sync_failure(&self) -> Option<DiskError> {
+        self.syncs.failure()
     }
 
     pub(crate) fn files(&self) -> Arc<Files> {
@@ -111,7 +125,7 @@ impl Store {
     /// An [`OpenError`]. Nothing in the folder was changed then, unless the system refused something halfway through
     /// beginning a store.
     pub fn open(folder: impl AsRef<Path>, config: MemoryConfig) -> Result<Self, OpenError> {
-        Self::open_at(folder.as_ref(), config, Clock::system(), None)
+        Self::open_at(folder.as_ref(), config, Clock::system(), Hooks::default())
     }
 
     /// Like [`open`](Self::open), with time as for [`with_clock`](Self::with_clock).
@@ -124,14 +138,14 @@ impl Store {
         config: MemoryConfig,
         clock: &ManualClock,
     ) -> Result<Self, OpenError> {
-        Self::open_at(folder.as_ref(), config, clock.clock(), None)
+        Self::open_at(folder.as_ref(), config, clock.clock(), Hooks::default())
     }
 
     pub(crate) fn open_at(
         path: &Path,
         config: MemoryConfig,
         clock: Clock,
-        listen: Option<Box<Listen>>,
+        hooks: Hooks,
     ) -> Result<Self, OpenError> {
         config.sizes()?;
         disk::create_folder(path)?;
@@ -154,7 +168,7 @@ impl Store {
             damage: Vec::new(),
             _lock: lock,
         };
-        Self::build(config, clock, listen, Some(folder), vault, |core| {
+        Self::build(config, clock, hooks, Some(folder), vault, |core| {
             recover(core, &superblock, (files, tip), most_bytes)
         })
     }
@@ -349,8 +363,14 @@ fn recover(
         // The latest that a deadline can be, and not the latest that there is: a record may stay beyond its own deadline, for
         // the sake of older ones of its key.
         let (end, resident) = (times.1, &shared.resident);
+        // Of what a snapshot knows, the versions are not known.
+        let versions = candidates[begin..].iter().map(|found| found.version);
+        let lowest = if from > 0 { Some(0) } else { versions.min() };
         let adopted = tiers.adopt(shared, |number| {
-            Segment::cold(number, used, times, end, dead, (on_disk, opener), resident)
+            let on_disk = (on_disk, opener);
+            let segment = Segment::cold(number, used, times, end, dead, on_disk, resident);
+            segment.note_version(lowest.unwrap_or(0));
+            segment
         });
         let Some(segment) = adopted else { break };
         if has_tags {
@@ -536,7 +556,7 @@ impl Core {
             let mut put = || self.log_entry(hash, name, record, (deadline, now), expected);
             match put() {
                 Err(CompareError::Put(PutError::DiskFull)) => {
-                    self.compact(&self.upkeep.lock(), now);
+                    self.compact(&self.upkeep.lock(), Goal::MostlyDead, now);
                     put()
                 }
                 put => put,
@@ -553,7 +573,9 @@ impl Core {
         expected: Expected,
     ) -> Result<Version, CompareError> {
         let mut tiers = self.tiers.lock();
-        let current = self.current(hash, namespace, key, now);
+        let current = self
+            .current(hash, namespace, key, now)
+            .map_err(PutError::Disk)?;
         expected.check(|| current.as_ref()?.version)?;
         let stays = current.as_ref().map_or(0, |current| current.stays);
         // Relaxed: written under the lock only.
@@ -595,7 +617,9 @@ impl Core {
     ) -> Result<bool, PutError> {
         let hash = self.shared.index.hash(namespace, key);
         let mut tiers = self.tiers.lock();
-        let current = self.current(hash, namespace, key, now);
+        let current = self
+            .current(hash, namespace, key, now)
+            .map_err(PutError::Disk)?;
         let is_expected = |current: &Current| {
             current.version.is_some() && (expected.is_none() || current.version == expected)
         };
@@ -631,18 +655,46 @@ impl Core {
         Ok(removed.is_some())
     }
 
-    fn current(&self, hash: KeyHash, namespace: u16, key: &[u8], now: Millis) -> Option<Current> {
+    /// The entry of a key. A record that the system does not give now is not taken for none: what is put without knowing of an
+    /// entry would be a second one of its key, and which of them is read would be a matter of chance.
+    fn current(
+        &self,
+        hash: KeyHash,
+        namespace: u16,
+        key: &[u8],
+        now: Millis,
+    ) -> Result<Option<Current>, DiskError> {
+        let mut refused = None;
+        let mut entry = None;
         let shard = self.shared.index.read(hash);
-        let slot = shard
-            .find(hash, |slot| self.is_entry(slot, namespace, key))?
-            .get();
-        let home = self.shared.home(slot)?;
-        Some(Current {
-            version: self.see(slot, now),
-            cause: self.cause(slot, now, Cause::Replaced),
+        let found = shard.find(hash, |slot| {
+            let seen = self.shared.try_view(slot, |view| {
+                let is_it = view.namespace == namespace && view.key == key;
+                let cause = self.cause_of(&view, now, Cause::Replaced);
+                is_it.then_some((Version(view.version), cause))
+            });
+            match seen {
+                Ok(seen) => {
+                    entry = seen.flatten();
+                    entry.is_some()
+                }
+                Err(error) => {
+                    refused = Some(error);
+                    false
+                }
+            }
+        });
+        if let (None, Some(error), Some(folder)) = (&found, refused, &self.folder) {
+            return Err(DiskError::of("read a file of", &folder.path)(error));
+        }
+        let home = found.and_then(|found| self.shared.home(found.get()));
+        let entry = home.zip(entry).map(|(home, (version, cause))| Current {
+            version: (cause == Cause::Replaced).then_some(version),
+            cause,
             home,
             stays: self.shared.end_of(home),
-        })
+        });
+        Ok(entry)
     }
 
     /// Forgets keys that no segment needs. The caller holds the upkeep, so that no segment is made unknown meanwhile.
@@ -688,7 +740,7 @@ impl Core {
         })
     }
 
-    fn flush(&self) -> Result<(), DiskError> {
+    pub(crate) fn flush(&self) -> Result<(), DiskError> {
         self.wait_synced(self.versions.load(Ordering::Relaxed))
     }
 
@@ -736,22 +788,6 @@ impl Core {
         snapshot.write(&folder.path)?;
         self.flush()?;
         snapshot::publish(&folder.path)
-    }
-
-    /// Moves entries out of segments that are mostly dead, and removes their files. The caller holds the upkeep.
-    pub(crate) fn compact(&self, _upkeep: &Upkeep, now: Millis) {
-        while let Some(step) = {
-            let mut tiers = self.tiers.lock();
-            tiers.compact(&self.shared, now)
-        } {
-            let Step::Done(doomed) = step else { continue };
-            // The copies must be on the disk before what they were copied from is not.
-            if self.flush().is_err() {
-                return;
-            }
-            let cleared = self.shared.remove_segment(doomed.0.number);
-            self.tiers.lock().reuse(&cleared);
-        }
     }
 }
 

@@ -47,6 +47,8 @@
 //! | idle | Nobody has read the entry for a while: [`EntryOptions::time_to_idle`] says for how long it may be so. |
 //! | tag, invalidate | What entries belong to besides their key, and putting an end to all that were put with it: [`Namespace::invalidate_tag`]. |
 //! | snapshot | What a namespace holds at one moment: [`Namespace::snapshot`]. |
+//! | clean up | Memory and disk that nothing needs are given back: [`Store::cleanup_with`]. |
+//! | optimize | What is compressed is made smaller: [`Store::optimize`]. |
 //! | version | What every put gives an entry anew, for [`Namespace::compare_and_set`]. |
 //! | written | It survives the end of the process: every put to a folder. |
 //! | synced | It survives the end of the machine: what was put before a [`Namespace::flush`]. |
@@ -59,6 +61,7 @@
 //! | [`reader`] | reading a folder while another process writes to it | always there |
 //! | `conformance` | checks that any implementation of it can be run through | `conformance` |
 //! | `crypt` | keys: from the environment, a file, a provider of one's own | `encryption`; builds a C library |
+//! | | analyses, diagnoses and reports can be serialized | `serde` |
 //! | `typed` | values of a type instead of bytes, by serde | `typed`, on by default |
 //!
 //! The feature `zstd` adds Zstandard beside LZ4; it builds a C library.
@@ -85,8 +88,11 @@ mod dictionaries;
 mod disk;
 mod entries;
 mod error;
+#[cfg(test)]
+mod fault_tests;
 mod folder;
 mod index;
+mod insight;
 mod invalidate;
 mod load;
 mod marks;
@@ -94,8 +100,10 @@ mod names;
 mod namespace;
 mod options;
 mod overwriting;
+mod pressure;
 pub mod reader;
 mod reading;
+mod reclaim;
 mod removal;
 mod seal;
 mod segment;
@@ -146,10 +154,19 @@ pub use self::entries::Entries;
 #[cfg(feature = "encryption")]
 pub use self::error::RotateError;
 pub use self::error::{CompareError, NamespaceError, PutError, PutManyError};
+pub use self::insight::analysis::{
+    Amount, Analysis, DictionaryAnalysis, EntryTier, HistogramBar, LargeEntry, NamespaceAnalysis,
+    TierAnalysis,
+};
+pub use self::insight::diagnosis::{AllocationSite, Diagnosis, Finding, Problem, Severity};
+pub use self::insight::process::ProcessMemory;
+pub use self::insight::trends::{Rates, TrendSample, Trends};
 pub use self::load::LoadError;
 pub use self::namespace::Namespace;
 pub use self::options::EntryOptions;
+pub use self::pressure::MemoryReading;
 pub use self::reader::{Reader, ReaderNamespace};
+pub use self::reclaim::{Cleanup, CleanupReport, Footprint, Optimize, OptimizeReport};
 pub use self::removal::Removal;
 pub use self::snapshot::{Snapshot, SnapshotError};
 pub use self::stats::{Cause, StoreStats};

@@ -381,11 +381,18 @@ impl Core {
 
     /// Why a slot's entry is gone that is taken away for a reason. The caller holds the lock of its shard.
     pub(crate) fn cause(&self, slot: Slot, now: Millis, reason: Cause) -> Cause {
-        let cause = self.shared.view(slot, |view| match view.deadline > now {
-            false => Cause::Expired,
-            true if self.shared.is_view_void(&view) => Cause::Invalidated,
-            true => reason,
-        });
+        let cause = self
+            .shared
+            .view(slot, |view| self.cause_of(&view, now, reason));
         cause.unwrap_or(Cause::Expired)
+    }
+
+    /// [`cause`](Self::cause) of an entry that is shown.
+    pub(crate) fn cause_of(&self, view: &View<'_>, now: Millis, reason: Cause) -> Cause {
+        match view.deadline > now {
+            false => Cause::Expired,
+            true if self.shared.is_view_void(view) => Cause::Invalidated,
+            true => reason,
+        }
     }
 }

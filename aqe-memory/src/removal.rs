@@ -18,6 +18,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::names::Names;
+use crate::pressure::Gauge;
 use crate::stats::{Cause, StoreStats};
 
 /// An entry that is gone, as a [listener](crate::StoreBuilder::listener) is told.
@@ -34,6 +35,13 @@ pub struct Removal {
     pub size: u64,
     /// How many removals could not be told just before this one: the listener was too slow for them.
     pub missed: u64,
+}
+
+/// What a program gives a store beside settings.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) listen: Option<Box<Listen>>,
+    pub(crate) gauge: Option<Gauge>,
 }
 
 /// What a listener is.

@@ -1,6 +1,7 @@
 //! What all parts of a store share: the index, the segments, and what is done to an entry under its shard's lock.
 
 use std::cell::RefCell;
+use std::io;
 use std::sync::Arc;
 
 use crate::clock::Millis;
@@ -8,7 +9,8 @@ use crate::codec::{Codec, Decoder, Dictionary, Encoder, Method};
 use crate::dictionaries::{Dictionaries, MOST_VALUE};
 use crate::disk::file::HEADER;
 use crate::disk::files::Files;
-use crate::disk::{OnDisk, file};
+use crate::disk::snapshot::Known;
+use crate::disk::{Left, OnDisk, file};
 use crate::index::{Index, KeyHash, Place, Shard, Slot};
 use crate::marks::{Marks, Table};
 use crate::policy::Samples;
@@ -67,6 +69,8 @@ pub(crate) struct Cleared {
     pub(crate) number: u32,
     pub(crate) on_disk: Option<OnDisk>,
     pub(crate) used: u32,
+    /// Its file, if that is still there, since the system refused to remove it.
+    pub(crate) left: Option<Left>,
 }
 
 thread_local! {
@@ -91,6 +95,17 @@ impl Shared {
     /// Shows a slot's entry. The caller holds the lock of its shard. `None` where what is on disk cannot be read.
     #[inline]
     pub(crate) fn view<R>(&self, slot: Slot, look: impl FnOnce(View<'_>) -> R) -> Option<R> {
+        self.try_view(slot, look).ok().flatten()
+    }
+
+    /// [`view`](Self::view), which tells what may be read the next time, since the system refused it now, from what is
+    /// damaged.
+    #[inline]
+    pub(crate) fn try_view<R>(
+        &self,
+        slot: Slot,
+        look: impl FnOnce(View<'_>) -> R,
+    ) -> io::Result<Option<R>> {
         let Place { segment, offset } = slot.place();
         // SAFETY: the slot was found under the shard's lock, which is held.
         let segment = unsafe { self.directory.get(segment) };
@@ -98,16 +113,18 @@ impl Shared {
             Kind::Raw => {
                 // SAFETY: as above; the record was written before its slot was there.
                 let record = unsafe { segment.raw(offset) };
-                Some(look(View::of_raw(record)))
+                Ok(Some(look(View::of_raw(record))))
             }
             Kind::Packed if segment.opener.is_none() => {
                 // SAFETY: as above.
                 let bytes = unsafe { segment.packed(offset) };
-                Packed::read(bytes).map(|packed| look(View::of(&packed, segment)))
+                Ok(Packed::read(bytes).map(|packed| look(View::of(&packed, segment))))
             }
             Kind::Packed | Kind::Cold => with_scratch(|scratch| {
-                self.fetch(segment, offset, scratch)?;
-                Packed::read(scratch).map(|packed| look(View::of(&packed, segment)))
+                if !self.try_fetch(segment, offset, scratch)? {
+                    return Ok(None);
+                }
+                Ok(Packed::read(scratch).map(|packed| look(View::of(&packed, segment))))
             }),
         }
     }
@@ -115,8 +132,17 @@ impl Shared {
     /// Copies a compressed record and opens it. The caller holds the lock of the shard in which it found the record's slot, or
     /// is the only one who may remove the segment.
     pub(crate) fn fetch(&self, segment: &Segment, offset: u32, record: &mut Vec<u8>) -> Option<()> {
+        let fetched = self.try_fetch(segment, offset, record);
+        fetched.is_ok_and(|is_one| is_one).then_some(())
+    }
+
+    fn try_fetch(&self, segment: &Segment, offset: u32, record: &mut Vec<u8>) -> io::Result<bool> {
         match segment.kind {
-            Kind::Cold => self.load(segment, offset, record)?,
+            Kind::Cold => {
+                if !self.try_load(segment, offset, record)? {
+                    return Ok(false);
+                }
+            }
             _ => {
                 record.clear();
                 // SAFETY: as the caller promises; the record was written before its slot was there.
@@ -127,23 +153,31 @@ impl Shared {
         if opened.is_none() {
             self.counts.unreadable();
         }
-        opened
+        Ok(opened.is_some())
     }
 
     /// Reads a record of a cold segment from its file.
     pub(crate) fn load(&self, segment: &Segment, offset: u32, record: &mut Vec<u8>) -> Option<()> {
         let loaded = self.try_load(segment, offset, record);
-        if loaded.is_none() {
+        loaded.is_ok_and(|is_one| is_one).then_some(())
+    }
+
+    /// [`load`](Self::load). Says whether what is there is a record.
+    fn try_load(&self, segment: &Segment, offset: u32, record: &mut Vec<u8>) -> io::Result<bool> {
+        let (Some(on_disk), Some(files)) = (segment.on_disk, &self.files) else {
+            return Ok(false);
+        };
+        let loaded = files.read_record(on_disk, offset, segment.used(), record);
+        if !loaded.as_ref().is_ok_and(|is_one| *is_one) {
             self.counts.unreadable();
         }
         loaded
     }
 
-    fn try_load(&self, segment: &Segment, offset: u32, record: &mut Vec<u8>) -> Option<()> {
-        let on_disk = segment.on_disk?;
-        let files = self.files.as_ref()?;
-        let read = files.read_record(on_disk, offset, segment.used(), record);
-        read.ok()?.then_some(())
+    /// Where a slot's entry is kept. The caller holds the lock of its shard.
+    pub(crate) fn kind_of(&self, slot: Slot) -> Kind {
+        // SAFETY: the slot was found under the shard's lock, which is held.
+        unsafe { self.directory.get(slot.place().segment) }.kind
     }
 
     /// The slot of the key of this hash, if its entry is at this place.
@@ -468,17 +502,25 @@ impl Shared {
     pub(crate) fn remove_segment(&self, number: u32) -> Cleared {
         // SAFETY: whoever took the segment out of its queue, here the caller, is the only one to remove it.
         let segment = unsafe { self.directory.get(number) };
-        let cleared = Cleared {
+        let mut cleared = Cleared {
             number,
             on_disk: segment.on_disk,
             used: segment.used(),
+            left: None,
         };
+        if let (Some(files), Some(on_disk)) = (&self.files, cleared.on_disk)
+            && !files.is_removed(on_disk.file)
+        {
+            cleared.left = Some(Left {
+                known: Known {
+                    dead: segment.used(),
+                    ..Known::of(segment, on_disk)
+                },
+                lowest_version: segment.lowest_version(),
+            });
+        }
         // SAFETY: no record has a slot any more, and all raw ones are orphaned.
         drop(unsafe { self.directory.remove(number) });
-        if let (Some(files), Some(on_disk)) = (&self.files, cleared.on_disk) {
-            // A file that stays is removed when the store is opened again: everything in it is over or is elsewhere.
-            let _ = files.remove(on_disk.file);
-        }
         cleared
     }
 

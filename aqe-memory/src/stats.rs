@@ -42,6 +42,9 @@ pub(crate) struct Counts {
     failed_loads: AtomicU64,
     unkept_loads: AtomicU64,
     unreadable: AtomicU64,
+    shrunk: AtomicU64,
+    collected: AtomicU64,
+    recompressed: AtomicU64,
 }
 
 /// How a loader has ended.
@@ -58,6 +61,21 @@ pub(crate) enum Load {
 impl Counts {
     pub(crate) fn unreadable(&self) {
         self.unreadable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The store was told to take less.
+    pub(crate) fn shrunk(&self) {
+        self.shrunk.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All entries in memory were looked at.
+    pub(crate) fn collected(&self) {
+        self.collected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A segment was made smaller in the background.
+    pub(crate) fn recompressed(&self) {
+        self.recompressed.fetch_add(1, Ordering::Relaxed);
     }
 
     #[inline]
@@ -108,11 +126,15 @@ impl Counts {
         stats.failed_loads = self.failed_loads.load(Ordering::Relaxed);
         stats.unkept_loads = self.unkept_loads.load(Ordering::Relaxed);
         stats.unreadable = self.unreadable.load(Ordering::Relaxed);
+        stats.shrunk = self.shrunk.load(Ordering::Relaxed);
+        stats.collections = self.collected.load(Ordering::Relaxed);
+        stats.recompressed_segments = self.recompressed.load(Ordering::Relaxed);
     }
 }
 
 /// What a store holds, and what it has done since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StoreStats {
     /// Entries, those included that are over and not cleared away yet.
@@ -156,6 +178,15 @@ pub struct StoreStats {
     pub removals_missed: u64,
     /// Calls of the listener that panicked.
     pub listener_panics: u64,
+    /// The most bytes of memory that the store takes for now: [`max_size`](crate::MemoryConfig::max_size), or less while memory is
+    /// short for others.
+    pub ceiling_bytes: u64,
+    /// How many times that was lowered.
+    pub shrunk: u64,
+    /// Looks of the background at all entries in memory, for what is over or dead.
+    pub collections: u64,
+    /// Segments that the background made smaller.
+    pub recompressed_segments: u64,
 }
 
 impl StoreStats {

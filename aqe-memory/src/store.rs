@@ -7,19 +7,22 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 
 use crate::builder::StoreBuilder;
-use crate::clock::{Clock, ManualClock};
+use crate::clock::{Clock, ManualClock, to_millis};
 use crate::config::{ConfigError, MemoryConfig};
 use crate::dictionaries::Dictionaries;
 use crate::disk::superblock::{MOST_NAME, random};
 use crate::error::NamespaceError;
 use crate::folder::Folder;
 use crate::index::Index;
+use crate::insight::History;
 use crate::load::Loads;
 use crate::marks::Marks;
 use crate::names::Names;
 use crate::namespace::Namespace;
 use crate::policy::Samples;
-use crate::removal::{Listen, Listener, Removals};
+use crate::pressure::Gauge;
+use crate::reclaim::Background;
+use crate::removal::{Hooks, Listener, Removals};
 use crate::seal::Vault;
 use crate::segment::packed;
 use crate::segment::{Directory, Resident};
@@ -75,6 +78,12 @@ pub(crate) struct Core {
     pub(crate) alarm: Arc<Alarm>,
     /// Held by whoever removes segments of files, or wants none to be removed. Before the lock of the tiers.
     pub(crate) upkeep: Mutex<Upkeep>,
+    /// What the thread is about. Before the upkeep.
+    pub(crate) background: Mutex<Background>,
+    /// Where it is read how much memory there is for all.
+    pub(crate) gauge: Gauge,
+    /// How it came to be what it is.
+    pub(crate) history: Mutex<History>,
     /// Ends with the store, after it has told what is gone.
     _listener: Option<Listener>,
 }
@@ -89,7 +98,7 @@ impl Store {
     ///
     /// [`ConfigError`] says which setting cannot be.
     pub fn new(config: MemoryConfig) -> Result<Self, ConfigError> {
-        Self::build_in_memory(config, Clock::system(), None)
+        Self::build_in_memory(config, Clock::system(), Hooks::default())
     }
 
     /// A store with more than settings.
@@ -117,13 +126,13 @@ impl Store {
     ///
     /// As [`new`](Self::new).
     pub fn with_clock(config: MemoryConfig, clock: &ManualClock) -> Result<Self, ConfigError> {
-        Self::build_in_memory(config, clock.clock(), None)
+        Self::build_in_memory(config, clock.clock(), Hooks::default())
     }
 
     pub(crate) fn build_in_memory(
         config: MemoryConfig,
         clock: Clock,
-        listen: Option<Box<Listen>>,
+        hooks: Hooks,
     ) -> Result<Self, ConfigError> {
         #[cfg(feature = "encryption")]
         let vault = {
@@ -136,13 +145,13 @@ impl Store {
         };
         #[cfg(not(feature = "encryption"))]
         let vault = None;
-        Self::build(config, clock, listen, None, vault, |_| Ok(()))
+        Self::build(config, clock, hooks, None, vault, |_| Ok(()))
     }
 
     pub(crate) fn build<E: From<ConfigError>>(
         config: MemoryConfig,
         clock: Clock,
-        listen: Option<Box<Listen>>,
+        hooks: Hooks,
         folder: Option<Folder>,
         vault: Option<Vault>,
         prepare: impl FnOnce(&mut Core) -> Result<(), E>,
@@ -159,6 +168,7 @@ impl Store {
         let names = Arc::new(Names::new(names));
         // What waits to be told is no part of the store's entries, so it is kept small beside them.
         let waiting = usize::try_from(sizes.total / 16).unwrap_or(usize::MAX);
+        let Hooks { listen, gauge } = hooks;
         let removals = listen
             .is_some()
             .then(|| Removals::new(waiting.min(MOST_WAITING)));
@@ -174,6 +184,8 @@ impl Store {
         let most_value = usize::try_from(sizes.cache / 4).unwrap_or(usize::MAX);
         let seed = folder.as_ref().map_or_else(random, Folder::seed);
         let mut core = Core {
+            background: Mutex::new(Background::new(&config, clock.now())),
+            gauge: gauge.unwrap_or_default(),
             most_value: most_value.min(packed::MOST_BYTES - packed::overhead(MOST_KEY)),
             clock,
             versions: AtomicU64::new(0),
@@ -197,10 +209,12 @@ impl Store {
             folder,
             alarm: Arc::default(),
             upkeep: Mutex::new(Upkeep),
+            history: Mutex::new(History::new(to_millis(config.cleanup_interval))),
             _listener: listener,
             config,
         };
         prepare(&mut core)?;
+        core.sample();
         let core = Arc::new(core);
         Ok(Self {
             default: Namespace {
@@ -252,7 +266,8 @@ impl Store {
         &self.default.core
     }
 
-    /// Gives the memory of everything that is over back to the system. A store does this by itself when the time comes.
+    /// Gives the memory of everything that is over back to the system. A store does this by itself when the time comes;
+    /// [`cleanup_with`](Self::cleanup_with) can do more, and reports what it did.
     pub fn cleanup(&self) {
         self.default.core.sweep();
     }

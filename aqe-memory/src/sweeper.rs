@@ -97,11 +97,14 @@ impl Drop for Sweeper {
 fn run(core: &Weak<Core>, alarm: &Alarm) {
     loop {
         let Some(store) = core.upgrade() else { return };
-        store.sweep();
+        let more = store.tend();
         let now = store.now();
         drop(store);
         // The store is not held while the thread sleeps.
-        let next = || core.upgrade().and_then(|store| store.next_expiry());
+        let next = || {
+            let expiry = core.upgrade().and_then(|store| store.next_expiry());
+            Some(expiry.unwrap_or(more).min(more))
+        };
         if !alarm.sleep(now, next) {
             return;
         }
@@ -110,7 +113,7 @@ fn run(core: &Weak<Core>, alarm: &Alarm) {
 
 #[cfg(test)]
 mod tests {
-    use crate::{MemoryConfig, Store};
+    use crate::{MemoryConfig, MemoryReading, Store};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -123,7 +126,7 @@ mod tests {
             .unwrap();
         for number in 0..10_000u32 {
             store
-                .put_for(&number.to_le_bytes(), &[1; 100], Duration::from_millis(30))
+                .put_for(&number.to_le_bytes(), &[1; 100], Duration::from_millis(500))
                 .unwrap();
         }
         assert!(store.stats().resident_bytes > before + 1_000_000);
@@ -140,6 +143,24 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(store.get(b"long").is_some());
+    }
+
+    #[test]
+    fn the_store_makes_way_without_a_call() {
+        let full = MemoryReading {
+            limit_bytes: 1 << 30,
+            used_bytes: 1 << 30,
+        };
+        let store = Store::builder().memory_gauge(move || Some(full)).build();
+        let (store, start) = (store.unwrap(), Instant::now());
+        while store.stats().shrunk == 0 {
+            let waited = start.elapsed();
+            assert!(waited < Duration::from_secs(30), "{:?}", store.stats());
+            std::thread::yield_now();
+        }
+        assert!(store.stats().ceiling_bytes < store.config().max_size);
+        store.put(b"key", b"value").unwrap();
+        assert!(store.contains(b"key"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use aqe_memory::{MemoryConfig, Store};
+use aqe_memory::{Cleanup, MemoryConfig, Optimize, Store};
 
 /// Tells the helper where the store is, and with which number each thread begins.
 const HELPER: &str = "AQE_MEMORY_KILL_HELPER";
@@ -106,6 +106,9 @@ fn helper() {
         scope.spawn(|| {
             loop {
                 store.cleanup();
+                store.optimize(Optimize::Aggressive);
+                store.cleanup_with(Cleanup::Aggressive);
+                store.optimize(Optimize::Normal);
             }
         });
     });

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aqe_memory::{
-    CompareError, EntryOptions, ManualClock, MemoryConfig, Namespace, Store, Version,
+    Cleanup, CompareError, EntryOptions, ManualClock, MemoryConfig, Namespace, Optimize, Store,
+    Version,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -46,6 +47,9 @@ enum Call {
         millis: u64,
     },
     Cleanup,
+    CleanUp(Cleanup),
+    Optimize(Optimize),
+    Analyze,
     Reopen,
     Keys {
         prefix: Option<u8>,
@@ -56,18 +60,21 @@ enum Call {
 fn call() -> impl Strategy<Value = Call> {
     let key = || any::<u8>();
     prop_oneof![
-        6 => (key(), sizes(), prop_oneof![1u64..300, 1u64..100_000, Just(u64::MAX)])
+        18 => (key(), sizes(), prop_oneof![1u64..300, 1u64..100_000, Just(u64::MAX)])
             .prop_map(|(key, size, millis)| Call::Put { key, size, millis }),
-        4 => (key(), sizes(), idles(), prop_oneof![1u64..3000, Just(u64::MAX)], 0u8..8, any::<bool>())
+        12 => (key(), sizes(), idles(), prop_oneof![1u64..3000, Just(u64::MAX)], 0u8..8, any::<bool>())
             .prop_map(|(key, size, idle, millis, tags, many)| Call::PutWith { key, size, idle, millis, tags, many }),
-        1 => (0u8..3).prop_map(|tag| Call::Invalidate { tag }),
-        2 => (key(), any::<bool>()).prop_map(|(key, as_seen)| Call::CompareAndSet { key, as_seen }),
-        8 => key().prop_map(|key| Call::Get { key }),
-        1 => key().prop_map(|key| Call::Remove { key }),
-        1 => (0u64..2000).prop_map(|millis| Call::Advance { millis }),
-        1 => Just(Call::Cleanup),
-        1 => Just(Call::Reopen),
-        1 => (proptest::option::of(0u8..4), 0usize..300).prop_map(|(prefix, most)| Call::Keys { prefix, most }),
+        3 => (0u8..3).prop_map(|tag| Call::Invalidate { tag }),
+        6 => (key(), any::<bool>()).prop_map(|(key, as_seen)| Call::CompareAndSet { key, as_seen }),
+        24 => key().prop_map(|key| Call::Get { key }),
+        3 => key().prop_map(|key| Call::Remove { key }),
+        3 => (0u64..2000).prop_map(|millis| Call::Advance { millis }),
+        3 => Just(Call::Cleanup),
+        1 => prop_oneof![Just(Cleanup::CacheOnly), Just(Cleanup::Aggressive)].prop_map(Call::CleanUp),
+        1 => prop_oneof![Just(Optimize::Normal), Just(Optimize::Aggressive)].prop_map(Call::Optimize),
+        1 => Just(Call::Analyze),
+        3 => Just(Call::Reopen),
+        3 => (proptest::option::of(0u8..4), 0usize..300).prop_map(|(prefix, most)| Call::Keys { prefix, most }),
     ]
 }
 
@@ -154,6 +161,15 @@ impl Pair {
 
     fn key(key: u8) -> Vec<u8> {
         vec![key % 4; usize::from(key) + 1]
+    }
+
+    /// How many entries there are at least, if none was forgotten, and at most.
+    fn counts(&self) -> (u64, u64) {
+        let count = |end: fn(&Entry) -> u64| {
+            let ends = self.entries.values().map(end);
+            ends.filter(|end| *end > self.now).count() as u64
+        };
+        (count(|entry| entry.may_end), count(|entry| entry.deadline))
     }
 
     fn live(&self, key: &[u8]) -> Option<&Entry> {
@@ -273,6 +289,28 @@ impl Pair {
                 self.now += millis;
             }
             Call::Cleanup => self.store().cleanup(),
+            Call::CleanUp(cleanup) => {
+                let report = self.store().cleanup_with(cleanup);
+                prop_assert!(report.evicted == 0 || self.may_forget, "{report:?}");
+                prop_assert!(report.after.resident_bytes <= self.store().config().max_size);
+            }
+            Call::Optimize(optimize) => {
+                let report = self.store().optimize(optimize);
+                prop_assert!(report.after.entries <= report.before.entries);
+                prop_assert!(report.after.entries >= self.counts().0 || self.may_forget);
+                prop_assert!(report.stopped.is_none() || self.may_forget, "{report:?}");
+                prop_assert!(report.record_bytes_after <= report.record_bytes_before);
+            }
+            Call::Analyze => {
+                let analysis = self.store().analyze();
+                let entries = |amounts: &mut dyn Iterator<Item = u64>| amounts.sum::<u64>();
+                let tiers = entries(&mut analysis.tiers.iter().map(|of| of.amount.entries));
+                let namespaces = entries(&mut analysis.namespaces.iter().map(|of| of.all.entries));
+                prop_assert_eq!((tiers, namespaces), (analysis.stats.entries, tiers));
+                let (least, most) = self.counts();
+                let seen = analysis.stats.entries - analysis.expired_entries;
+                prop_assert!(seen <= most && (seen >= least || self.may_forget));
+            }
             // A store writes nothing when it is dropped: this is what is left when the process is killed.
             Call::Reopen if self.folder.is_some() => {
                 let config = self.store().config().clone();

@@ -688,3 +688,36 @@ fn number_of(value: &[u8]) -> u64 {
     let digits = digits.take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
+
+/// What says that an entry is gone was dropped with the oldest file of all, as if files with higher numbers had nothing older in
+/// them. But a file is filled for as long as its bucket lasts, and what was removed can lie in one that was begun after it
+/// and before the removal. It came back with the next opening.
+#[test]
+fn what_was_removed_stays_so_when_the_oldest_file_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new();
+    let open = || {
+        let config = config().compression(Compression::None);
+        Store::open_with_clock(folder.path(), config, &clock).unwrap()
+    };
+    let store = open();
+    let millis = Duration::from_millis;
+    // So that what follows ends with a bucket of 256 ms: the clock begins at a multiple of that.
+    clock.advance(millis(254));
+    store.put_for(b"first", &[1; 500], millis(16_383)).unwrap();
+    clock.advance(millis(1));
+    for number in 0..9 {
+        store.put_for(&[number], &[2; 500], millis(16_384)).unwrap();
+    }
+    store.put_for(b"first", b"", millis(16_384)).unwrap();
+    clock.advance(millis(100));
+    store.remove(&[3]).unwrap();
+    drop(store);
+    let store = open();
+    store.cleanup();
+    assert!(!folder.path().join("0000000000000000.seg").exists());
+    assert!(!store.contains(&[3]) && store.contains(&[4]));
+    drop(store);
+    assert!(!open().contains(&[3]));
+    assert!(!open_at(folder.path(), &clock).contains(&[3]).unwrap());
+}

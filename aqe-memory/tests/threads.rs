@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use aqe_memory::{MemoryConfig, Store, Value};
+use aqe_memory::{Cleanup, MemoryConfig, Optimize, Store, Value};
 
 /// A value says its key in every byte-quadruple, so that a mix-up shows.
 fn value(key: u32, round: u32) -> Vec<u8> {
@@ -22,14 +22,16 @@ fn check(key: u32, value: &[u8]) {
 }
 
 fn hammer(config: MemoryConfig) {
+    hammer_store(&Store::new(config).unwrap());
+}
+
+fn hammer_store(store: &Store) {
     const THREADS: u32 = 4;
     const ROUNDS: u32 = 20_000;
-    let store = Store::new(config).unwrap();
     let (done, most) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..THREADS)
             .map(|thread| {
-                let store = &store;
                 scope.spawn(move || {
                     let mut kept: Vec<(u32, Value)> = Vec::new();
                     let mut state = thread + 1;
@@ -70,7 +72,11 @@ fn hammer(config: MemoryConfig) {
             .collect();
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                store.cleanup();
+                store.cleanup_with(Cleanup::Aggressive);
+                store.optimize(Optimize::Aggressive);
+                let tiers = store.analyze().tiers;
+                assert!(tiers.iter().map(|tier| tier.amount.entries).sum::<u64>() <= 3_000);
+                store.optimize(Optimize::Normal);
                 most.fetch_max(store.stats().resident_bytes, Ordering::Relaxed);
                 let keys = store.keys(&[], None, 10);
                 assert!(keys.is_sorted());
@@ -102,6 +108,20 @@ fn reads_are_of_what_was_put_when_nothing_is_compressed() {
             .max_size(2 << 20)
             .cache_size(2 << 20),
     );
+}
+
+#[test]
+fn reads_are_of_what_was_put_when_it_is_in_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = MemoryConfig::default()
+        .max_size(2 << 20)
+        .cache_size(512 << 10);
+    hammer_store(&Store::open(folder.path(), config.clone()).unwrap());
+    let store = Store::open(folder.path(), config).unwrap();
+    assert_eq!(store.damage(), []);
+    for (key, value) in store.entries(b"") {
+        check(u32::from_le_bytes(key[..].try_into().unwrap()), &value);
+    }
 }
 
 /// A value of a length that is always the key's, in which every eight bytes say the same.

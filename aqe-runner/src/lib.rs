@@ -51,6 +51,7 @@
 //! | [`libtest`] | what a harness' output says, and how far it can be believed |
 //! | [`launcher`] | how a process is started, captured, ended in time and told of |
 //! | [`model`] | attempts, verdicts, and the output that is kept of them |
+//! | [`history`] | what became of each test, run after run |
 //! | [`journal`] | verdicts on disk as they come, and old runs cleared away |
 //! | [`junit`] | a JUnit report from the journal's records |
 //!
@@ -67,6 +68,7 @@ pub mod cargo;
 mod elf;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod history;
 pub mod journal;
 pub mod junit;
 pub mod launcher;

@@ -27,7 +27,7 @@ pub(crate) use self::json::Json;
 pub(crate) use self::live::{Live, LiveHandle, Results};
 pub(crate) use self::plain::Plain;
 pub(crate) use self::rerun::Rerun;
-pub(crate) use self::screen::Size;
+pub(crate) use self::screen::{Screen, Size};
 use self::style::Colors;
 
 /// How a run is shown.

@@ -32,7 +32,7 @@ impl Size {
 ///
 /// **Invariant:** the cursor stands at the end of the block's last line, or at the start of a line if nothing is drawn.
 #[derive(Debug, Default)]
-pub(super) struct Screen {
+pub(crate) struct Screen {
     /// The widths of the lines of the block.
     drawn: Vec<usize>,
     is_cursor_hidden: bool,
@@ -42,7 +42,7 @@ impl Screen {
     /// The bytes that take the block away, print `permanent` (whole lines) and draw the new block below.
     ///
     /// Each line of the block fits the width, or it would wrap and the count of lines be wrong.
-    pub(super) fn frame(&mut self, permanent: &str, block: &[String], size: Size) -> String {
+    pub(crate) fn frame(&mut self, permanent: &str, block: &[String], size: Size) -> String {
         let mut bytes = String::new();
         self.erase(size, &mut bytes);
         bytes.push_str(permanent);

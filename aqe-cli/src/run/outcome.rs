@@ -26,6 +26,7 @@ pub(super) struct Outcome {
     /// Why binaries could not be listed.
     unlisted: Vec<String>,
     junit_error: Option<String>,
+    history_error: Option<String>,
 }
 
 impl From<RunReport> for Outcome {
@@ -40,6 +41,10 @@ impl From<RunReport> for Outcome {
             stopped: report.stopped,
             unlisted: report.unlisted.iter().map(ToString::to_string).collect(),
             junit_error: report.junit_error.as_ref().map(|error| with_causes(error)),
+            history_error: report
+                .history_error
+                .as_ref()
+                .map(|error| with_causes(error)),
         }
     }
 }
@@ -93,6 +98,14 @@ fn troubles(outcome: &Outcome, colors: Colors) -> String {
             text,
             "{} there is no JUnit report: {trouble}",
             colors.bad("error:")
+        );
+    }
+    // No reason to fail: nothing is lost while the journal is there.
+    if let Some(trouble) = &outcome.history_error {
+        let _ = writeln!(
+            text,
+            "{} the history has not got this run yet; the next run adds it from the journal: {trouble}",
+            colors.odd("warning:")
         );
     }
     text
@@ -262,6 +275,13 @@ mod tests {
             ),
             (
                 Outcome {
+                    history_error: Some("it is open elsewhere".into()),
+                    ..run(passed(), 3)
+                },
+                Exit::Success,
+            ),
+            (
+                Outcome {
                     stopped: Some(StopReason::FirstFailure),
                     ..run(failed(), 9)
                 },
@@ -285,13 +305,15 @@ mod tests {
         let outcome = Outcome {
             unlisted: vec!["cannot list a\n  | why".into(), "cannot list b".into()],
             junit_error: Some("cannot write x: no space".into()),
+            history_error: Some("it is open elsewhere".into()),
             ..Outcome::default()
         };
         assert_eq!(
             troubles(&outcome, Colors::Off),
             "error: cannot list a\n  | why\nerror: cannot list b\n\
              error: the tests of 2 binaries were not run, because they could not be listed\n\
-             error: there is no JUnit report: cannot write x: no space\n"
+             error: there is no JUnit report: cannot write x: no space\n\
+             warning: the history has not got this run yet; the next run adds it from the journal: it is open elsewhere\n"
         );
         assert_eq!(troubles(&Outcome::default(), Colors::On), "");
     }

@@ -62,6 +62,7 @@ pub(super) fn options(arguments: &RunArgs, config: &Config) -> RunOptions {
     options.adopt_orphans = true;
     options.filter = filter(arguments);
     options.settings = config.run.clone();
+    options.memory = config.memory.clone();
     options.output = if arguments.no_capture {
         TestOutput::Inherited
     } else {

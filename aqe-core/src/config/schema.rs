@@ -201,7 +201,6 @@ const MEMORY: Effect = if cfg!(feature = "memory") {
     Effect::NotYet("this build has no memory store (feature `memory`)")
 };
 const SEALING: Effect = Effect::NotYet("a program gives its store keys itself");
-const RECLAIM: Effect = Effect::NotYet("a store reclaims memory when there is some to reclaim");
 const MONITOR: Effect = Effect::NotYet("there is no monitor yet");
 const AGENTS: Effect = Effect::NotYet("there are no agents yet");
 const FILES: Effect = Effect::NotYet("there are no file operations yet");
@@ -314,9 +313,9 @@ static KEYS: [Key; 46] = [
         "size of the uncompressed tier, part of memory.maxSize"),
     key!("memory.retentionPeriod", memory.retention_period, SECOND => DECADE, MEMORY,
         "time after which an entry expires"),
-    key!("memory.cleanupInterval", memory.cleanup_interval, SECOND => 30 * DAY, RECLAIM,
+    key!("memory.cleanupInterval", memory.cleanup_interval, SECOND => 30 * DAY, MEMORY,
         "time between two background clean-ups"),
-    key!("memory.gcThreshold", memory.gc_threshold, Percent::saturating(1) => Percent::FULL, RECLAIM,
+    key!("memory.gcThreshold", memory.gc_threshold, Percent::saturating(1) => Percent::FULL, MEMORY,
         "share of memory.maxSize above which memory is reclaimed at once"),
     key!(
         "execution.parallel",

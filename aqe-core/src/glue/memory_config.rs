@@ -26,14 +26,16 @@ impl From<&MemorySettings> for MemoryConfig {
             encryption: _,
             cache_size,
             retention_period,
-            // A store reclaims memory when there is some to reclaim, at no interval and no threshold.
-            cleanup_interval: _,
-            gc_threshold: _,
+            cleanup_interval,
+            gc_threshold,
         } = settings;
         Self::default()
             .max_size(max_size.as_u64())
             .cache_size(cache_size.as_u64())
             .time_to_live(retention_period)
+            .cleanup_interval(cleanup_interval)
+            // In whole percent, of which there are 100 at most.
+            .gc_threshold(gc_threshold.as_hundredths().div_ceil(100) as u8)
             .compression(match compression {
                 true => Compression::Lz4,
                 false => Compression::None,
@@ -52,8 +54,8 @@ mod tests {
 
     #[test]
     fn every_key_that_a_store_knows_arrives() {
-        let text =
-            "memory: {maxSize: 9MB, cacheSize: 2MB, compression: false, retentionPeriod: 3h}\n";
+        let text = "memory: {maxSize: 9MB, cacheSize: 2MB, compression: false, retentionPeriod: 3h, \
+                    cleanupInterval: 5m, gcThreshold: 64.5}\n";
         let config = Config::parse(text, "qe.config.yaml").unwrap();
         let memory = MemoryConfig::from(&config.memory);
         assert_eq!(
@@ -62,6 +64,20 @@ mod tests {
         );
         assert_eq!(memory.time_to_live, Some(Duration::from_secs(3 * 3600)));
         assert_eq!(memory.compression, Compression::None);
+        assert_eq!(memory.cleanup_interval, Duration::from_secs(300));
+        assert_eq!(memory.gc_threshold, 65);
+    }
+
+    #[test]
+    fn every_threshold_that_the_file_can_say_is_one() {
+        for percent in ["1", "1.01", "99.99", "100"] {
+            let text = format!("memory: {{gcThreshold: {percent}}}\n");
+            let config = Config::parse(&text, "qe.config.yaml").unwrap();
+            assert!(
+                Store::new(MemoryConfig::from(&config.memory)).is_ok(),
+                "{percent}"
+            );
+        }
     }
 
     #[test]

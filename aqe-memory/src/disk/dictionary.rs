@@ -1,13 +1,14 @@
 //! Files of dictionaries. Each is written before the first record needs it, and stays.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::error::DiskError;
 use super::recovery::Damage;
 use super::superblock::sync_folder;
+use super::system;
 use crate::codec::Dictionary;
 use crate::dictionaries::Made;
 use crate::seal::{KEY_REF, TAG, Vault, What};
@@ -33,13 +34,9 @@ pub(crate) fn save(
         encode(store, namespace, dictionary, vault),
         path.with_extension("new"),
     );
-    let written = bytes.and_then(|bytes| {
-        let mut file = File::create(&beside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()
-    });
+    let written = bytes.and_then(|bytes| system::write_file(&beside, &bytes));
     written.map_err(DiskError::of("write", &beside))?;
-    fs::rename(&beside, &path).map_err(DiskError::of("replace", &path))?;
+    system::rename(&beside, &path).map_err(DiskError::of("replace", &path))?;
     sync_folder(folder).map_err(DiskError::of("sync", folder))
 }
 
@@ -65,7 +62,7 @@ pub(crate) fn load_all(
     vault: Option<&Vault>,
     damage: &mut Vec<Damage>,
 ) -> Result<Vec<Made>, DiskError> {
-    let entries = fs::read_dir(folder).map_err(DiskError::of("list", folder))?;
+    let entries = system::call(|| fs::read_dir(folder)).map_err(DiskError::of("list", folder))?;
     let mut all = Vec::new();
     for entry in entries {
         let path = entry.map_err(DiskError::of("list", folder))?.path();
@@ -90,7 +87,7 @@ fn path(folder: &Path, id: u32) -> PathBuf {
 
 fn read(path: &PathBuf) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = File::open(path)?;
+    let file = system::call(|| File::open(path))?;
     file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

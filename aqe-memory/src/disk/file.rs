@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::error::DiskError;
+use super::system;
 use crate::clock::Millis;
 use crate::index::{MOST_BYTES_IN_SEGMENT, UNIT};
 use crate::seal::KEY_REF;
@@ -96,11 +97,9 @@ pub(crate) fn number(name: &Path) -> Option<u64> {
 /// Creates the file of a new segment.
 pub(crate) fn create(folder: &Path, header: &Header) -> Result<File, DiskError> {
     let path = path(folder, header.file);
-    let created = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    let created = system::call(|| options.open(&path));
     let file = created.map_err(DiskError::of("create", &path))?;
     if let Err(error) = write_at(&file, &header.encode(), 0) {
         // Without a header it is no segment.
@@ -193,8 +192,18 @@ pub(crate) fn length(file: &File) -> io::Result<usize> {
 }
 
 /// Writes all of `bytes` at an offset.
-#[cfg(unix)]
+/// Writes all of it; what fails may have written a part.
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    #[cfg(test)]
+    if let Err(error) = system::call(|| Ok(())) {
+        write_all_at(file, &bytes[..bytes.len() / 2], offset)?;
+        return Err(error);
+    }
+    write_all_at(file, bytes, offset)
+}
+
+#[cfg(unix)]
+fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
@@ -202,12 +211,12 @@ pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
 #[cfg(unix)]
 pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     fill(bytes, offset, |bytes, offset| {
-        std::os::unix::fs::FileExt::read_at(file, bytes, offset)
+        system::call(|| std::os::unix::fs::FileExt::read_at(file, bytes, offset))
     })
 }
 
 #[cfg(windows)]
-pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match std::os::windows::fs::FileExt::seek_write(file, bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -225,7 +234,7 @@ pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Re
 #[cfg(windows)]
 pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     fill(bytes, offset, |bytes, offset| {
-        std::os::windows::fs::FileExt::seek_read(file, bytes, offset)
+        system::call(|| std::os::windows::fs::FileExt::seek_read(file, bytes, offset))
     })
 }
 

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::OnDisk;
 use super::file::{self, HEADER};
+use super::system;
 use crate::segment::packed;
 
 /// The files of a folder, of which those that were used last are kept open.
@@ -46,10 +47,9 @@ impl Files {
         }
         drop(open);
         let path = file::path(&self.folder, number);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(self.writable)
-            .open(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(self.writable);
+        let file = system::call(|| options.open(path))?;
         Ok(self.keep(number, file))
     }
 
@@ -99,7 +99,15 @@ impl Files {
     /// Removes a file from the folder. Whoever has it open reads on.
     pub(crate) fn remove(&self, number: u64) -> io::Result<()> {
         self.forget(number);
-        std::fs::remove_file(file::path(&self.folder, number))
+        system::call(|| std::fs::remove_file(file::path(&self.folder, number)))
+    }
+
+    /// [Removes](Self::remove) a file. Says whether it is gone.
+    pub(crate) fn is_removed(&self, number: u64) -> bool {
+        match self.remove(number) {
+            Ok(()) => true,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     }
 
     fn group(&self, number: u64) -> &Mutex<Group> {

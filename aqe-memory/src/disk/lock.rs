@@ -5,6 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use super::error::{DiskError, OpenError};
+use super::system;
 
 /// The right to write to a folder, until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
@@ -16,12 +17,9 @@ impl WriteLock {
     /// Takes the right, or says who has it.
     pub(crate) fn take(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.join("lock");
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let opened = system::call(|| options.open(&path));
         let mut file = opened.map_err(DiskError::of("open", &path))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -41,8 +39,7 @@ impl WriteLock {
                 return Err(DiskError::of("lock", &path)(error).into());
             }
         }
-        let said = file
-            .set_len(0)
+        let said = system::call(|| file.set_len(0))
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "process {}", std::process::id()));
         said.map_err(DiskError::of("write to", &path))?;

@@ -12,6 +12,7 @@ pub(crate) mod recovery;
 pub(crate) mod snapshot;
 pub(crate) mod superblock;
 pub(crate) mod sync;
+pub(crate) mod system;
 pub(crate) mod tip;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ pub(crate) use self::error::DiskError;
 use self::file::{HEADER, Header};
 use self::files::Files;
 pub(crate) use self::lock::WriteLock;
+use self::snapshot::Known;
 use self::sync::Dirty;
 use self::tip::Tip;
 use crate::clock::Millis;
@@ -44,6 +46,17 @@ pub(crate) struct Disk {
     dirty: HashMap<u64, Arc<File>>,
     /// Whether there are files whose names may not be on the disk yet.
     dirty_names: bool,
+    /// Files of segments that are gone, which the system refused to remove.
+    pub(crate) left: Vec<Left>,
+}
+
+/// A file nothing of which is needed any more. What is in it must not be found again: until it is gone, others say of its
+/// records that they are over, and snapshots know it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    pub(crate) known: Known,
+    /// No record in it has a lower version.
+    pub(crate) lowest_version: u64,
 }
 
 /// Where a segment's records are besides.
@@ -72,6 +85,7 @@ impl Disk {
             most_bytes,
             dirty: HashMap::new(),
             dirty_names: true,
+            left: Vec::new(),
         }
     }
 
@@ -175,9 +189,7 @@ pub(crate) fn create_folder(folder: &Path) -> Result<(), DiskError> {
     // What is in it is nobody else's business.
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(folder)
-        .map_err(DiskError::of("create", folder))
+    system::call(|| builder.create(folder)).map_err(DiskError::of("create", folder))
 }
 
 /// Any bytes as each of the files of a folder, for fuzzing; the first byte says which.

@@ -12,6 +12,7 @@ use super::error::DiskError;
 use super::file::{self, Header};
 use super::files::Files;
 use super::superblock::Superblock;
+use super::system;
 use crate::seal::Opener;
 use crate::segment::packed::{self, Packed};
 
@@ -38,7 +39,7 @@ pub(crate) struct FoundRecord<'a> {
 /// The numbers of a folder's files of segments, the lowest first.
 pub(crate) fn numbers(folder: &Path) -> Result<BTreeSet<u64>, DiskError> {
     let read = DiskError::of("list", folder);
-    let entries = fs::read_dir(folder).map_err(read)?;
+    let entries = system::call(|| fs::read_dir(folder)).map_err(read)?;
     let mut numbers = BTreeSet::new();
     for entry in entries {
         let entry = entry.map_err(DiskError::of("list", folder))?;

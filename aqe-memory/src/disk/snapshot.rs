@@ -6,16 +6,20 @@
 //!
 //! **Invariant:** what a snapshot names is on the disk before the snapshot has its name.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use super::error::DiskError;
 use super::superblock::take;
+use super::system;
 use crate::clock::Millis;
+use crate::disk::OnDisk;
 use crate::index::Slot;
 use crate::marks::Mark;
 use crate::seal::KEY_REF;
+use crate::seal::Opener;
+use crate::segment::Segment;
 
 /// A file as a snapshot knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,22 @@ pub(crate) struct Known {
     pub(crate) has_tags: bool,
     /// What it says of the key of its records, if they are sealed.
     pub(crate) key: Option<[u8; KEY_REF]>,
+}
+
+impl Known {
+    /// What is known of a segment's file.
+    pub(crate) fn of(segment: &Segment, on_disk: OnDisk) -> Self {
+        Self {
+            file: on_disk.file,
+            used: segment.used(),
+            dead: segment.dead(),
+            epoch: segment.epoch,
+            end: segment.end,
+            seed: on_disk.seed,
+            has_tags: segment.has_tags(),
+            key: segment.opener.as_ref().map(Opener::key_ref),
+        }
+    }
 }
 
 /// The slots of all entries.
@@ -59,7 +79,7 @@ const MOST_BYTES: u64 = 8 << 30;
 impl Snapshot {
     /// Reads the one of a folder. `None` if there is none that can be used.
     pub(crate) fn load(folder: &Path) -> Option<Self> {
-        let file = File::open(folder.join(NAME)).ok()?;
+        let file = system::call(|| File::open(folder.join(NAME))).ok()?;
         let len = file.metadata().ok()?.len();
         if len > MOST_BYTES {
             return None;
@@ -73,11 +93,7 @@ impl Snapshot {
     /// Writes it beside the one that is there. It takes that one's place in [`publish`].
     pub(crate) fn write(&self, folder: &Path) -> Result<(), DiskError> {
         let path = folder.join("index.new");
-        let written = File::create(&path).and_then(|mut file| {
-            file.write_all(&self.encode())?;
-            file.sync_all()
-        });
-        written.map_err(DiskError::of("write", &path))
+        system::write_file(&path, &self.encode()).map_err(DiskError::of("write", &path))
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -195,7 +211,7 @@ impl Snapshot {
 /// Gives the snapshot that was written last the name under which it is found.
 pub(crate) fn publish(folder: &Path) -> Result<(), DiskError> {
     let path = folder.join(NAME);
-    fs::rename(folder.join("index.new"), &path).map_err(DiskError::of("replace", &path))
+    system::rename(&folder.join("index.new"), &path).map_err(DiskError::of("replace", &path))
 }
 
 fn word(bytes: &mut &[u8]) -> Option<u32> {

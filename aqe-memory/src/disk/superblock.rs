@@ -3,11 +3,12 @@
 //! It is small and is replaced as a whole: written beside the old one, synced, and renamed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::error::{DiskError, OpenError};
+use super::system;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Superblock {
     /// Reads the one of a folder; `None` if there is none.
     pub(crate) fn load(folder: &Path) -> Result<Option<Self>, OpenError> {
         let path = folder.join(NAME);
-        let file = match File::open(&path) {
+        let file = match system::call(|| File::open(&path)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(DiskError::of("open", &path)(error).into()),
@@ -71,12 +72,8 @@ impl Superblock {
     /// Writes it into a folder, in place of the one that is there. It is on disk afterwards.
     pub(crate) fn save(&self, folder: &Path) -> Result<(), DiskError> {
         let (path, beside) = (folder.join(NAME), folder.join("store.new"));
-        let written = File::create(&beside).and_then(|mut file| {
-            file.write_all(&self.encode())?;
-            file.sync_all()
-        });
-        written.map_err(DiskError::of("write", &beside))?;
-        fs::rename(&beside, &path).map_err(DiskError::of("replace", &path))?;
+        system::write_file(&beside, &self.encode()).map_err(DiskError::of("write", &beside))?;
+        system::rename(&beside, &path).map_err(DiskError::of("replace", &path))?;
         sync_folder(folder).map_err(DiskError::of("sync", folder))
     }
 
@@ -161,7 +158,7 @@ pub(super) fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; 
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     // Elsewhere than on Unix a folder cannot be opened as a file, and names are durable when the system sees fit.
     if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
+        system::call(|| File::open(folder)?.sync_all())?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use super::error::DiskError;
+use super::system;
 
 /// Up to which version everything is on the disk.
 #[derive(Debug, Default)]
@@ -71,10 +72,16 @@ impl Syncs {
     }
 }
 
+impl Syncs {
+    /// Why a sync failed, if one did.
+    pub(crate) fn failure(&self) -> Option<DiskError> {
+        self.state.lock().failed.clone()
+    }
+}
+
 fn sync(dirty: &Dirty, folder: &std::path::Path) -> Result<(), DiskError> {
     for file in &dirty.files {
-        file.sync_data()
-            .map_err(DiskError::of("sync a file of", folder))?;
+        system::call(|| file.sync_data()).map_err(DiskError::of("sync a file of", folder))?;
     }
     if dirty.names {
         super::superblock::sync_folder(folder).map_err(DiskError::of("sync", folder))?;

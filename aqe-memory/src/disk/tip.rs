@@ -64,8 +64,6 @@ const SUPERBLOCKS: usize = COUNTERS + 4;
 const WRITERS: usize = COUNTERS + 5;
 /// By class of files, what `RECORDS` became with the last record of one of them.
 const GROWN: usize = 4096 / 8;
-const WORDS: usize = GROWN + CLASSES;
-const BYTES: usize = WORDS * 8;
 /// What `CHANGES` is when nobody tells anything here any more.
 const ABANDONED: u64 = u64::MAX;
 
@@ -237,7 +235,7 @@ mod tests {
     fn what_is_no_tip_is_made_one_and_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let path = path(folder.path());
-        for other in [vec![], vec![7; 100], vec![7; BYTES]] {
+        for other in [vec![], vec![7; 100], vec![7; map::BYTES]] {
             std::fs::write(&path, &other).unwrap();
             assert!(Watch::open(folder.path(), [1; 16]).is_none());
             Tip::take(folder.path(), [1; 16]).unwrap();

@@ -8,6 +8,7 @@
 //! write lock of its shard; whoever reads an entry found its slot under the read lock and holds it until it has
 //! pinned or copied what it needs.
 
+mod pages;
 mod slot;
 
 use std::hash::{BuildHasher, Hasher};
@@ -20,6 +21,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use self::pages::Pages;
 use self::slot::TAG_BITS;
 pub(crate) use self::slot::{MOST_BYTES_IN_SEGMENT, MOST_SEGMENTS, Place, Slot, UNIT};
 
@@ -66,6 +68,15 @@ impl Index {
             whole: hash,
             shard: (hash >> self.shift) as u32,
             tag: hash as u32 & ((1 << TAG_BITS) - 1),
+        }
+    }
+
+    /// What is known of the hash of a slot's key, from the slot and the number of its shard: enough to find the slot again.
+    pub(crate) fn hash_of(&self, shard: u32, slot: Slot) -> KeyHash {
+        KeyHash {
+            whole: 0,
+            shard,
+            tag: slot.tag(),
         }
     }
 
@@ -148,7 +159,7 @@ impl Index {
 /// One table of slots.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    table: HashTable<AtomicU64>,
+    table: HashTable<AtomicU64, Pages>,
     /// How often slots may have changed places.
     moved: u64,
 }

@@ -97,6 +97,8 @@ pub struct Policy {
     chance: Chance,
     /// The mean weight of what was let go, fading; 0 before anything was.
     weight: f64,
+    /// How many entries were let go, to see to the room for ghosts now and then only.
+    turns: u32,
 }
 
 /// What the ghosts may occupy: this part of the capacity, and 8 bytes an entry.
@@ -115,6 +117,7 @@ impl Policy {
             ghosts: Ghosts::default(),
             chance: Chance::default(),
             weight: 0.0,
+            turns: 0,
         }
     }
 
@@ -128,6 +131,11 @@ impl Policy {
     pub fn resize(&mut self, capacity: u64) {
         self.capacity = capacity;
         self.trials.resize(capacity);
+    }
+
+    /// Forgets what was let go, and gives the memory of that back.
+    pub fn forget(&mut self) {
+        self.ghosts = Ghosts::default();
     }
 
     /// The queue that a new entry enters; to be called once for each, when it is inserted.
@@ -189,6 +197,11 @@ impl Policy {
             self.weight = weight;
         }
         self.weight += (weight - self.weight) * FADING;
+        // The mean moves slowly, and a division for every entry is felt.
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns % 64 != 1 {
+            return;
+        }
         let wanted = (self.capacity as f64 / self.weight * GHOSTS_PER_ENTRY) as u64;
         let most = self.capacity / GHOSTS_SHARE / size_of::<u32>() as u64;
         let wanted = usize::try_from(wanted.min(most)).unwrap_or(usize::MAX);

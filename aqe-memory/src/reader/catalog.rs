@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use super::news::{Candidate, News, prolonged};
 use super::{Keys, ReaderStats};
 use crate::clock::Millis;
 use crate::disk::error::{DiskError, OpenError};
@@ -22,7 +23,7 @@ use crate::disk::snapshot::Snapshot;
 use crate::disk::superblock::Superblock;
 use crate::disk::tip::{Counts, Watch};
 use crate::disk::{OnDisk, file};
-use crate::index::{Index, KeyHash, MOST_BYTES_IN_SEGMENT, MOST_SEGMENTS, Place, Slot};
+use crate::index::{Index, MOST_SEGMENTS, Place, Slot};
 use crate::marks::{Mark, Marks};
 use crate::seal::{KEY_REF, Opener, Vault, What};
 use crate::segment::packed::{self, Form, Packed};
@@ -533,7 +534,7 @@ impl Catalog {
         let Some(file) = &self.known[at as usize] else {
             return Ok(());
         };
-        let (candidates, used, damage) = match self.read_behind(number, at, file) {
+        let news = match self.read_behind(number, at, file) {
             Ok(Some(news)) => news,
             Ok(None) => return Ok(()),
             Err(error) if is_missing(&error) => {
@@ -544,40 +545,25 @@ impl Catalog {
         };
         // Before they are settled: a record is not looked at beyond this.
         if let Some(file) = &mut self.known[at as usize] {
-            file.used = used;
+            file.used = news.used;
         }
-        self.records += candidates.len() as u64;
-        self.note(damage);
-        self.settle(candidates).map_err(Miss::Failed)
+        self.records += news.candidates.len() as u64;
+        self.note(news.damage);
+        self.settle(news.candidates).map_err(Miss::Failed)
     }
 
-    /// The records behind what is known of a file, where they end, and what of them is damaged. Nothing if the file has not grown.
+    /// The records behind what is known of a file. Nothing if it has not grown.
     fn read_behind(&self, number: u64, at: u32, file: &Known) -> Result<Option<News>, DiskError> {
         let length = self.files.get(number).and_then(|file| file::length(&file));
-        let length = length.map_err(DiskError::of(
-            "read",
-            &file::path(&self.files.folder, number),
-        ))?;
+        let path = || file::path(&self.files.folder, number);
+        let length = length.map_err(|error| DiskError::of("read", &path())(error))?;
         if length as u64 <= file::HEADER + u64::from(file.used) {
             return Ok(None);
         }
-        let mut candidates = Vec::new();
-        let (used, damage) = self.scan(number, file, file.used, |found| {
-            candidates.extend(self.candidate(&found, file, at));
-        })?;
-        if damage.is_empty() {
-            return Ok(Some((candidates, used, damage)));
-        }
-        // Pages are not read at one moment: what was being written when the first was read may have been written, and another
-        // record behind it, when the second was. Up to the last record that was found, all is written by now.
-        candidates.clear();
-        let (_, mut damage) = self.scan(number, file, file.used, |found| {
-            if found.offset < used {
-                candidates.extend(self.candidate(&found, file, at));
-            }
-        })?;
-        damage.retain(|damage| damage.bytes.start < file::HEADER + u64::from(used));
-        Ok(Some((candidates, used, damage)))
+        let news = News::read(&|each| self.scan(number, file, file.used, each), &|found| {
+            self.candidate(found, file, at)
+        });
+        news.map(Some)
     }
 
     /// What a record says of a key. What it says of a tag is noted.
@@ -696,51 +682,6 @@ pub(super) struct Lookup {
     pub(super) unreadable: u64,
 }
 
-type News = (Vec<Candidate>, u32, Vec<Damage>);
-
-/// A record that was found, of which the key is known by its hashes.
-#[derive(Debug)]
-struct Candidate {
-    hash: KeyHash,
-    /// Two hashes of namespace and key under different keys: two that share both are not to be met with.
-    key: (u64, u64),
-    version: u64,
-    place: Place,
-    /// See [`prolonged`].
-    prolonged: Option<Millis>,
-    is_gone: bool,
-}
-
-impl Candidate {
-    /// `None` for one that lies where no writer puts any.
-    fn new(index: &Index, found: &FoundRecord<'_>, epoch: Millis, segment: u32) -> Option<Self> {
-        let packed = &found.packed;
-        let hash = index.hash(packed.namespace, packed.key);
-        (found.offset < MOST_BYTES_IN_SEGMENT).then(|| Self {
-            hash,
-            key: (hash.whole, index.other_hash(packed.namespace, packed.key)),
-            version: packed.version,
-            place: Place {
-                segment,
-                offset: found.offset,
-            },
-            prolonged: prolonged(packed, epoch),
-            is_gone: packed.form == Form::Gone,
-        })
-    }
-
-    fn is_of(&self, index: &Index, other: &Packed<'_>) -> bool {
-        let hash = index.hash(other.namespace, other.key);
-        hash.whole == self.key.0 && index.other_hash(other.namespace, other.key) == self.key.1
-    }
-}
-
-/// Of a sliding entry, which of several records of one version counts: the one that ends last.
-fn prolonged(packed: &Packed<'_>, epoch: Millis) -> Option<Millis> {
-    let sliding = packed.extras.sliding;
-    sliding.map(|_| packed.lifetime.deadline(epoch))
-}
-
 /// What slots have for a frequency here.
 const ENTRY: u8 = 0;
 const GONE: u8 = 1;
@@ -786,5 +727,30 @@ fn vault(folder: &Path, (): &Keys, superblock: &Superblock) -> Result<Option<Vau
         false => Err(OpenError::KeyMissing {
             folder: folder.to_owned(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryConfig, Store};
+
+    /// Between two looks at the counters, the writer may have removed the file that a slot names. That says nothing of the
+    /// entry: it is looked up again.
+    #[test]
+    fn an_entry_whose_file_went_is_not_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), MemoryConfig::default()).unwrap();
+        store.put(b"key", b"value").unwrap();
+        let mut catalog = Catalog::open(folder.path(), Keys::default()).unwrap();
+        let find = |catalog: &Catalog| catalog.find(0, b"key", &mut Vec::new());
+        assert!(find(&catalog).unwrap().epoch.is_some());
+        std::fs::remove_file(file::path(folder.path(), 0)).unwrap();
+        assert!(find(&catalog).unwrap().epoch.is_some(), "it is open still");
+        catalog.files.forget(0);
+        assert!(matches!(find(&catalog), Err(Miss::Vanished)));
+        catalog.refresh(Extent::Removed).unwrap();
+        assert!(find(&catalog).unwrap().epoch.is_none());
+        assert!(catalog.numbers.is_empty());
     }
 }

@@ -31,8 +31,8 @@
 //! since take room on the disk until the next read.
 //!
 //! Where memory cannot be shared (on Windows, on targets of 32 bits, and on file systems that write elsewhere what is changed
-//! or that are somewhere else, like btrfs, ZFS and NFS), the writer tells nothing, and each read looks at the lengths of all
-//! files: some microseconds for each.
+//! or that are somewhere else, like btrfs, ZFS and NFS), the writer tells nothing, and each read looks at the header and
+//! the length of every file: a few system calls for each.
 //!
 //! # What it does not do
 //!
@@ -45,6 +45,7 @@
 mod catalog;
 mod entries;
 mod namespace;
+mod news;
 #[cfg(feature = "typed")]
 mod typed;
 

@@ -67,8 +67,12 @@ pub(crate) struct Segment {
     is_spared: AtomicBool,
     /// Whether records with tags were written to it.
     has_tags: AtomicBool,
+    /// How many dictionaries there were, and one more, when it was found to be as small as it gets. Zero before.
+    judged: AtomicU32,
     /// The latest deadline of its records.
     last_deadline: AtomicU64,
+    /// No record in its file has a lower version.
+    lowest_version: AtomicU64,
     /// Whether its records are on their way out of it.
     is_leaving: AtomicBool,
     /// Bytes of the mapping that were resident when the segment was made, of whole pages.
@@ -180,7 +184,9 @@ impl Segment {
             dead: AtomicU32::new(0),
             is_spared: AtomicBool::new(false),
             has_tags: AtomicBool::new(false),
+            judged: AtomicU32::new(0),
             last_deadline: AtomicU64::new(0),
+            lowest_version: AtomicU64::new(u64::MAX),
             is_leaving: AtomicBool::new(false),
             warm,
             holds: Holds::new(),
@@ -227,7 +233,9 @@ impl Segment {
             dead: AtomicU32::new(dead),
             is_spared: AtomicBool::new(false),
             has_tags: AtomicBool::new(false),
+            judged: AtomicU32::new(0),
             last_deadline: AtomicU64::new(last_deadline),
+            lowest_version: AtomicU64::new(u64::MAX),
             is_leaving: AtomicBool::new(false),
             warm: 0,
             holds: Holds::new(),
@@ -249,6 +257,8 @@ impl Segment {
         if self.has_tags() {
             cooled.note_tags();
         }
+        cooled.note_version(self.lowest_version());
+        cooled.judge(self.judged());
         Some(cooled)
     }
 
@@ -345,6 +355,25 @@ impl Segment {
 
     pub(crate) fn has_tags(&self) -> bool {
         self.has_tags.load(Ordering::Relaxed)
+    }
+
+    /// Says that a record of this version is in its file, or may be. Under the lock of the tiers.
+    pub(crate) fn note_version(&self, version: u64) {
+        self.lowest_version.fetch_min(version, Ordering::Relaxed);
+    }
+
+    /// No record in its file has a lower version.
+    pub(crate) fn lowest_version(&self) -> u64 {
+        self.lowest_version.load(Ordering::Relaxed)
+    }
+
+    /// Says that it is as small as it gets with the dictionaries that there are: one less than this.
+    pub(crate) fn judge(&self, dictionaries: u32) {
+        self.judged.store(dictionaries, Ordering::Relaxed);
+    }
+
+    pub(crate) fn judged(&self) -> u32 {
+        self.judged.load(Ordering::Relaxed)
     }
 
     pub(crate) fn last_deadline(&self) -> Millis {

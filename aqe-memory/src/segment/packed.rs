@@ -302,6 +302,16 @@ impl Segment {
         }
     }
 
+    /// The bytes of all records.
+    ///
+    /// # Safety
+    ///
+    /// The segment is in memory and settled, nobody adds a record, and it is not freed while the result is used.
+    pub(crate) unsafe fn all_packed(&self) -> &[u8] {
+        // SAFETY: as the caller promises; the mapping began as zeros, so that gaps are written too.
+        unsafe { slice::from_raw_parts(self.base().as_ptr(), self.used() as usize) }
+    }
+
     /// The bytes of the record at a place.
     ///
     /// # Safety

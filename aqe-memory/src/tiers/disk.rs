@@ -1,47 +1,22 @@
 //! What tiers do when there is a folder: a record is written before it is published, and segments that there is no room for
 //! in memory stay on disk.
 
-use super::{NoPlace, Reserved, Tier, Tiers, Victim};
+use super::rewrite::{Ready, Rewrite};
+use super::{NoPlace, Reserved, Tier, Tiers};
 use crate::clock::Millis;
-use crate::disk::file;
 use crate::disk::snapshot::Known;
 use crate::disk::sync::Dirty;
-use crate::index::Place;
+use crate::index::{MOST_SEGMENTS, Place, Slot};
+#[cfg(feature = "encryption")]
 use crate::seal::Opener;
 use crate::segment::extras::Extras;
 use crate::segment::packed::{self, Form, Packed};
-use crate::segment::{Kind, Lifetime, Segment};
-use crate::shared::{Doomed, Shared};
+use crate::segment::{Lifetime, Segment};
+use crate::shared::Shared;
 use crate::stats::Cause;
-
-/// A segment most of which is dead, whose entries are being moved.
-#[derive(Debug)]
-pub(super) struct Compaction {
-    pub(super) victim: Victim,
-    /// Its records' bytes.
-    bytes: Vec<u8>,
-    /// Where each record is, the last one first.
-    records: Vec<(u32, u32)>,
-    seed: u32,
-    end: Millis,
-    /// Whether an older file is left, which may hold what a record here says is gone.
-    is_oldest: bool,
-}
-
-/// How far a compaction has come.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// There is more to do.
-    More,
-    /// The segment's entries are elsewhere; it can be removed once they are synced.
-    Done(Doomed),
-}
 
 /// How many bytes of records can be written before the next snapshot: what is read in some ten milliseconds.
 const MOST_UNKNOWN: u64 = 32 << 20;
-/// How many bytes of records a compaction moves at a time, which is for how long it holds the lock.
-const SLICE: usize = 64 << 10;
-
 impl Tiers {
     /// Writes a record to memory and to its file.
     ///
@@ -62,6 +37,7 @@ impl Tiers {
         self.make_room_packed(shared, size, now);
         let reserved = self.reserve(shared, Tier::Packed, size, stays.max(deadline), now)?;
         let segment = reserved.segment;
+        segment.note_version(version);
         let seed = segment.on_disk.map_or(0, |on_disk| on_disk.seed);
         if packed::has_tags(record) {
             segment.note_tags();
@@ -111,19 +87,12 @@ impl Tiers {
         let known = numbers.filter_map(|number| {
             // SAFETY: a segment that is in a queue is not removed.
             let segment = unsafe { shared.directory.get(number) };
-            let on_disk = segment.on_disk?;
-            let known = Known {
-                file: on_disk.file,
-                used: segment.used(),
-                dead: segment.dead(),
-                epoch: segment.epoch,
-                end: segment.end,
-                seed: on_disk.seed,
-                has_tags: segment.has_tags(),
-                key: segment.opener.as_ref().map(Opener::key_ref),
-            };
-            Some((number, known))
+            Some((number, Known::of(segment, segment.on_disk?)))
         });
+        let left = self.disk.iter().flat_map(|disk| &disk.left);
+        // With the number of no segment, so that nothing is found in them.
+        let left = left.map(|left| (MOST_SEGMENTS, left.known));
+        let known = known.chain(left);
         known.collect()
     }
 
@@ -137,12 +106,6 @@ impl Tiers {
         shared.directory.enter(segment(number));
         self.cold.add_closed(number);
         Some(number)
-    }
-
-    /// Ends the filling of all compressed segments.
-    #[cfg(feature = "encryption")]
-    pub(crate) fn close_packed(&mut self) {
-        self.packed.close_all();
     }
 
     /// What opens the segments that there are.
@@ -176,108 +139,27 @@ impl Tiers {
         true
     }
 
-    /// Moves a few entries of a segment that is mostly dead. `None` if there is no such segment.
-    pub(crate) fn compact(&mut self, shared: &Shared, now: Millis) -> Option<Step> {
-        self.disk.as_ref()?;
-        let mut compaction = match self.compaction.take() {
-            Some(compaction) => compaction,
-            None => self.begin_compaction(shared)?,
-        };
-        let mut left = SLICE;
-        while let Some((offset, len)) = compaction.records.pop() {
-            let range = offset as usize..(offset + len) as usize;
-            let moved = self.move_record(shared, &compaction, range, now);
-            if moved.is_err() {
-                // No room on the disk, or it fails: the segment stays as it is. What was moved is there twice, which does no
-                // harm, since both copies say the same.
-                self.cold.add_closed(compaction.victim.number);
-                return None;
-            }
-            left = left.saturating_sub(len as usize);
-            if left == 0 && !compaction.records.is_empty() {
-                self.compaction = Some(compaction);
-                return Some(Step::More);
-            }
-        }
-        Some(Step::Done(Doomed(compaction.victim)))
-    }
-
-    fn begin_compaction(&mut self, shared: &Shared) -> Option<Compaction> {
-        // SAFETY: a segment that is in a queue is not removed.
-        let segment = |number| unsafe { shared.directory.get(number) };
-        // What is sealed with an older key is sealed anew in the same way, however alive it is.
-        let is_due = |segment: &Segment| {
-            let is_mostly_dead = u64::from(segment.dead()) * 2 > u64::from(segment.used());
-            let vault = shared.vault.as_ref();
-            let is_outdated = vault.is_some_and(|vault| vault.is_outdated(segment.opener.as_ref()));
-            segment.is_settled() && !segment.is_spared() && (is_mostly_dead || is_outdated)
-        };
-        // One in memory is cooled first, so that there is one way to read them.
-        while let Some(number) = {
-            let mut numbers = self.packed.numbers();
-            numbers.find(|&number| !self.packed.is_open(number) && is_due(segment(number)))
-        } {
-            self.packed.raise(number);
-            if !self.cool(shared) {
-                break;
-            }
-        }
-        let number = self
-            .cold
-            .numbers()
-            .find(|&number| is_due(segment(number)))?;
-        let victim = segment(number);
-        debug_assert_eq!(victim.kind, Kind::Cold);
-        let on_disk = victim.on_disk?;
-        let bytes = shared.read_records(victim)?;
-        let mut records = Vec::new();
-        let scanned = file::scan(&bytes, on_disk.seed, 0, |found| {
-            records.push((found.offset, found.record.len() as u32));
-        });
-        if scanned.end != victim.used() || !scanned.damaged.is_empty() {
-            // A damaged file is kept for whoever wants to look at it, until all of it is over.
-            victim.spare();
-            return None;
-        }
-        records.reverse();
-        let files = self.cold.numbers().chain(self.packed.numbers());
-        let files = files.filter_map(|number| Some(segment(number).on_disk?.file));
-        let is_oldest = files.min() == Some(on_disk.file);
-        let victim = self.cold.take(|other| other == number).pop()?;
-        Some(Compaction {
-            victim,
-            bytes,
-            records,
-            seed: on_disk.seed,
-            end: segment(number).end,
-            is_oldest,
-        })
-    }
-
-    fn move_record(
+    /// Moves a record of a segment that is written anew, unless nobody needs it any more.
+    pub(super) fn move_record(
         &mut self,
         shared: &Shared,
-        compaction: &Compaction,
-        range: std::ops::Range<usize>,
+        rewrite: &Rewrite,
+        ready: &Ready,
         now: Millis,
     ) -> Result<(), NoPlace> {
         let from = Place {
-            segment: compaction.victim.number,
-            offset: range.start as u32,
+            segment: rewrite.victim.number,
+            offset: ready.offset,
         };
-        let mut bytes = compaction.bytes[range].to_vec();
-        debug_assert_eq!(packed::whole(&bytes, compaction.seed), Some(bytes.len()));
-        // SAFETY: the segment was taken out of its queue for the compaction alone.
+        // SAFETY: the segment was taken out of its queue for the rewriting alone.
         let segment = unsafe { shared.directory.get(from.segment) };
-        packed::unseal(&mut bytes, segment.opener.as_ref(), from.offset);
-        let Some(record) = Packed::read(&bytes) else {
-            // Sealed with another key than the file says: it is as if it were not there.
+        let Some(record) = Packed::read(&ready.record) else {
             return Ok(());
         };
         let deadline = record.lifetime.deadline(segment.epoch);
         let (namespace, version) = (record.namespace, record.version);
         if record.form == Form::Mark {
-            return self.move_mark(shared, compaction, &record, deadline, now);
+            return self.move_mark(shared, rewrite, &record, deadline, now);
         }
         let hash = shared.index.hash(namespace, record.key);
         let is_void = shared.marks.is_void(namespace, version, record.extras.tags);
@@ -300,7 +182,7 @@ impl Tiers {
         // What is over says, like what is gone, that older records of its key do not count.
         let is_gone = record.form == Form::Gone || deadline <= now || is_void;
         let stays = match is_gone {
-            true => !compaction.is_oldest,
+            true => record.version > rewrite.lowest_elsewhere,
             false => shared.is_live(hash, from),
         };
         if !stays {
@@ -316,21 +198,34 @@ impl Tiers {
                     ..record
                 };
                 gone.write(&mut copy);
-                compaction.end
+                rewrite.end
             }
             false => {
                 copy.clear();
-                copy.extend_from_slice(&bytes);
+                copy.extend_from_slice(&ready.record);
                 deadline
             }
         };
-        let times = (deadline, compaction.end);
-        let logged = self.log(shared, &mut copy, record.version, times, now);
+        let logged = match self.disk {
+            Some(_) => {
+                let times = (deadline, rewrite.end);
+                self.log(shared, &mut copy, record.version, times, now)
+            }
+            None => self
+                .append_packed(shared, &mut copy, record.version, deadline, now)
+                .ok_or(NoPlace::OutOfMemory),
+        };
         self.record = copy;
         let reserved = logged?;
         if !is_gone {
-            shared.relocate(hash, from, reserved.place, 0);
+            // What is on disk is read the same however often: a frequency is for what can be dropped.
+            let frequency = match segment.on_disk {
+                Some(_) => 0,
+                None => shared.slot_at(hash, from).map_or(0, Slot::frequency),
+            };
+            shared.relocate(hash, from, reserved.place, frequency);
         }
+        segment.add_dead(packed::space(ready.record.len()) as u32);
         reserved.segment.published();
         Ok(())
     }
@@ -339,7 +234,7 @@ impl Tiers {
     fn move_mark(
         &mut self,
         shared: &Shared,
-        compaction: &Compaction,
+        rewrite: &Rewrite,
         record: &Packed<'_>,
         deadline: Millis,
         now: Millis,
@@ -356,7 +251,7 @@ impl Tiers {
         }
         let mut copy = std::mem::take(&mut self.record);
         record.write(&mut copy);
-        let times = (deadline, compaction.end);
+        let times = (deadline, rewrite.end);
         let logged = self.log(shared, &mut copy, record.version, times, now);
         self.record = copy;
         logged?.segment.published();

@@ -12,14 +12,15 @@ mod bucket;
 mod disk;
 mod over;
 mod queue;
+mod rewrite;
+mod room;
 
 use std::path::Path;
 
 pub(crate) use self::bucket::Bucket;
-use self::disk::Compaction;
-pub(crate) use self::disk::Step;
 use self::queue::Queue;
 pub(crate) use self::queue::Victim;
+pub(crate) use self::rewrite::{Goal, Mark, Recompressor, Rewrite};
 use crate::clock::Millis;
 use crate::config::Sizes;
 use crate::disk::{Disk, DiskError, OnDisk};
@@ -47,6 +48,8 @@ pub(crate) enum Tier {
 #[derive(Debug)]
 pub(crate) struct Tiers {
     sizes: Sizes,
+    /// The most bytes that the store takes for now: less than it may while memory is short for others.
+    ceiling: u64,
     recent: Queue,
     main: Queue,
     packed: Queue,
@@ -56,8 +59,8 @@ pub(crate) struct Tiers {
     born: u64,
     /// Segments of which only the file is there.
     cold: Queue,
-    /// The segment whose entries are being moved because most of it is dead.
-    compaction: Option<Compaction>,
+    /// The segment that is being written anew, which is in no queue.
+    rewriting: Option<u32>,
     pub(crate) disk: Option<Disk>,
     /// How many segments without a file were sealed: the number of the last one.
     sealed: u64,
@@ -67,6 +70,17 @@ pub(crate) struct Tiers {
     record: Vec<u8>,
     /// Whether enough values were seen for a dictionary.
     pub(crate) wants_training: bool,
+}
+
+/// Which entries of a segment that gives way stay uncompressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeping {
+    /// Those that were read, as the policy says.
+    AsRead,
+    /// All, in the queue that they are in: they are only brought together.
+    All,
+    /// None: memory is needed for something else.
+    None,
 }
 
 /// A place for a record, which has to be written and published.
@@ -91,11 +105,12 @@ impl Tiers {
     pub(crate) fn new(sizes: Sizes, disk: Option<Disk>) -> Self {
         Self {
             sizes,
+            ceiling: sizes.total,
             disk,
             policy: Policy::new(sizes.cache),
             born: 0,
             cold: Queue::default(),
-            compaction: None,
+            rewriting: None,
             sealed: 0,
             recent: Queue::default(),
             main: Queue::default(),
@@ -165,6 +180,7 @@ impl Tiers {
     pub(crate) fn reuse(&mut self, cleared: &Cleared) {
         if let (Some(disk), Some(on_disk)) = (&mut self.disk, cleared.on_disk) {
             disk.forget(on_disk, cleared.used.into());
+            disk.left.extend(cleared.left);
         }
         self.numbers.give_back(cleared.number);
     }
@@ -189,14 +205,21 @@ impl Tiers {
         // What belongs to no queue: segments that values still read from, and those that are being cleared.
         let (raw, packed) = self.bytes();
         let elsewhere = self.held(shared).saturating_sub(raw + packed);
-        let left = self.sizes.total.saturating_sub(elsewhere);
+        let left = self.ceiling.saturating_sub(elsewhere);
         // What is written to disk is in memory first: there has to be some room for that.
         let kept = match self.disk {
             Some(_) => u64::from(self.sizes.segment) * 4,
             None => 0,
         };
-        let raw = left.saturating_sub(kept).min(self.sizes.cache);
+        let raw = left.saturating_sub(kept).min(self.cache());
         (raw, left - raw)
+    }
+
+    /// The most bytes of uncompressed entries. What the store is to do without for now, it does without there first.
+    fn cache(&self) -> u64 {
+        let without = self.sizes.total - self.ceiling;
+        let least = (u64::from(self.sizes.segment) * 4).min(self.sizes.cache);
+        self.sizes.cache.saturating_sub(without).max(least)
     }
 
     fn make_room(&mut self, shared: &Shared, size: u64, now: Millis) {
@@ -246,7 +269,9 @@ impl Tiers {
             true => u32::try_from(size).map_err(|_| NoPlace::OutOfMemory)?,
             false => self.sizes.segment,
         };
-        let segment = self.open_segment(shared, tier, capacity, (now, bucket.end()))?;
+        // Long lives are counted in whole seconds from here. From whole seconds on, an entry that is moved ends when it did before.
+        let epoch = now - now % 1000;
+        let segment = self.open_segment(shared, tier, capacity, (epoch, bucket.end()))?;
         self.queue(tier).bytes += segment.resident();
         match is_alone {
             true => self.queue(tier).add_closed(segment.number),
@@ -385,9 +410,22 @@ impl Tiers {
     }
 
     fn retire(&mut self, shared: &Shared, tier: Tier, bytes: u64, now: Millis) -> bool {
-        let Some(mut victim) = self.next_victim(shared, tier) else {
+        let Some(victim) = self.next_victim_if(shared, tier, |_| true) else {
             return false;
         };
+        self.look_through(shared, (tier, victim), bytes, Keeping::AsRead, now);
+        true
+    }
+
+    /// Looks through some bytes of a segment, and gives its memory back when that was all of it.
+    fn look_through(
+        &mut self,
+        shared: &Shared,
+        (tier, mut victim): (Tier, Victim),
+        bytes: u64,
+        keeping: Keeping,
+        now: Millis,
+    ) {
         // SAFETY: the victim is out of its queue's order, so it is ours to remove, and we do so below at the earliest.
         let segment = unsafe { shared.directory.get(victim.number) };
         let until = (u64::from(victim.offset) + bytes).min(u64::from(segment.used())) as u32;
@@ -395,13 +433,14 @@ impl Tiers {
             victim.offset += match tier {
                 Tier::Packed => self.retire_packed_record(shared, segment, victim.offset, now),
                 Tier::Recent | Tier::Main => {
-                    self.retire_raw_record(shared, tier, segment, victim.offset, now)
+                    let from = (tier, keeping);
+                    self.retire_raw_record(shared, from, segment, victim.offset, now)
                 }
             };
         }
         if victim.offset < segment.used() {
             self.queue(tier).victim = Some(victim);
-            return true;
+            return;
         }
         self.queue(tier).bytes -= segment.resident();
         // SAFETY: every record was looked through: it has no slot, and is orphaned if it is a raw one.
@@ -410,20 +449,28 @@ impl Tiers {
             self.spare = (*removed).into_spare();
         }
         self.numbers.give_back(victim.number);
-        true
     }
 
-    fn next_victim(&mut self, shared: &Shared, tier: Tier) -> Option<Victim> {
+    /// The segment that is being looked through, or the oldest one, if `may_go` says yes to it.
+    fn next_victim_if(
+        &mut self,
+        shared: &Shared,
+        tier: Tier,
+        may_go: impl Fn(&Segment) -> bool,
+    ) -> Option<Victim> {
+        // SAFETY: a segment that is in a queue is not removed.
+        let segment = |number| unsafe { shared.directory.get(number) };
         let queue = self.queue(tier);
-        if let Some(victim) = queue.victim.take() {
-            return Some(victim);
+        if queue.victim.is_some() {
+            return queue
+                .victim
+                .take_if(|victim| may_go(segment(victim.number)));
         }
         // A record that is being published keeps its segment for the moment.
-        // SAFETY: a segment that is in a queue is not removed.
-        let settled = |number| unsafe { shared.directory.get(number) }.is_settled();
-        let number = queue.oldest(settled)?;
-        // SAFETY: as above, and now it is ours.
-        unsafe { shared.directory.get(number) }.leave(None);
+        let number =
+            queue.oldest(|number| segment(number).is_settled() && may_go(segment(number)))?;
+        // Nobody overwrites what is in it any more.
+        segment(number).leave(None);
         Some(Victim { number, offset: 0 })
     }
 
@@ -431,7 +478,7 @@ impl Tiers {
     fn retire_raw_record(
         &mut self,
         shared: &Shared,
-        from: Tier,
+        from: (Tier, Keeping),
         segment: &Segment,
         offset: u32,
         now: Millis,
@@ -452,7 +499,7 @@ impl Tiers {
     fn move_raw(
         &mut self,
         shared: &Shared,
-        from: Tier,
+        (from, keeping): (Tier, Keeping),
         segment: &Segment,
         record: Record<'_>,
         place: Place,
@@ -468,7 +515,7 @@ impl Tiers {
         let deadline = record.lifetime().deadline(segment.epoch);
         let fate = match deadline <= now || shared.is_void(record) {
             true => None,
-            false => Some(self.fate(from, hash, frequency, record)),
+            false => Some(self.fate((from, keeping), hash, frequency, record)),
         };
         let cause = match fate {
             None if deadline > now => Some(Cause::Invalidated),
@@ -516,14 +563,26 @@ impl Tiers {
         }
     }
 
-    /// What the policy says of an uncompressed entry whose turn it is.
-    fn fate(&mut self, from: Tier, hash: KeyHash, frequency: u8, record: Record<'_>) -> Fate {
-        let from = match from {
+    /// What becomes of an uncompressed entry whose turn it is.
+    fn fate(
+        &mut self,
+        (from, keeping): (Tier, Keeping),
+        hash: KeyHash,
+        frequency: u8,
+        record: Record<'_>,
+    ) -> Fate {
+        let queue = match from {
             Tier::Main => policy::Queue::Main,
             Tier::Recent | Tier::Packed => policy::Queue::Recent,
         };
-        let size = u64::from(record.size());
-        self.policy.retire(from, hash.whole, frequency, size)
+        match keeping {
+            Keeping::AsRead => {
+                let size = u64::from(record.size());
+                self.policy.retire(queue, hash.whole, frequency, size)
+            }
+            Keeping::All => Fate::Keep { queue, frequency },
+            Keeping::None => Fate::LetGo,
+        }
     }
 
     /// Copies an entry to the end of a queue.

@@ -67,23 +67,28 @@ impl Tiers {
     pub(crate) fn last_end(&self, shared: &Shared) -> Millis {
         let queues = [&self.recent, &self.main, &self.packed, &self.cold];
         let numbers = queues.into_iter().flat_map(Queue::numbers);
-        let ends = numbers.chain(self.compacted()).map(|number| {
-            // SAFETY: a segment that is in a queue, or being compacted, is not removed.
+        let ends = numbers.chain(self.rewriting).map(|number| {
+            // SAFETY: a segment that is in a queue, or being written anew, is not removed.
             let segment = unsafe { shared.directory.get(number) };
             segment.last_deadline().max(segment.end)
         });
-        ends.max().unwrap_or(0)
+        // What could not be removed is found again by whoever opens the folder without a snapshot.
+        let left = self.disk.iter().flat_map(|disk| &disk.left);
+        let left = left.map(|left| left.known.end);
+        ends.chain(left).max().unwrap_or(0)
     }
 
     /// The number of the oldest file, or that of the next one if there is none.
     pub(crate) fn oldest_file(&self, shared: &Shared) -> u64 {
         let numbers = self.packed.numbers().chain(self.cold.numbers());
-        let files = numbers.chain(self.compacted()).filter_map(|number| {
+        let files = numbers.chain(self.rewriting).filter_map(|number| {
             // SAFETY: as above.
             let segment = unsafe { shared.directory.get(number) };
             Some(segment.on_disk?.file)
         });
-        files.min().unwrap_or(u64::MAX)
+        let left = self.disk.iter().flat_map(|disk| &disk.left);
+        let left = left.map(|left| left.known.file);
+        files.chain(left).min().unwrap_or(u64::MAX)
     }
 
     /// Takes out a segment in memory most of which is dead. The caller [clears](Shared::clear) it, without the lock.
@@ -106,12 +111,6 @@ impl Tiers {
             }
         }
         None
-    }
-
-    /// The segment whose entries are being moved, which is in no queue.
-    fn compacted(&self) -> Option<u32> {
-        let compaction = self.compaction.as_ref()?;
-        Some(compaction.victim.number)
     }
 
     fn put_over_raw(
@@ -275,9 +274,10 @@ fn find_behind(shared: &Shared, namespace: u16, key: &[u8], now: Millis) -> Opti
     let record = shared.raw(place)?;
     let deadline = record.deadline();
     let extras = record.extras();
+    let is_there = deadline > now && !shared.is_void(record);
     let backing = record
         .backing()
-        .filter(|_| deadline > now && record.is_sliding())?;
+        .filter(|_| is_there && record.is_sliding())?;
     let value = match record.pin() {
         Some(pinned) => Value::pinned(pinned),
         None => Value::owned(record.value()),

@@ -58,12 +58,26 @@ impl Queue {
         Some(number)
     }
 
-    /// Makes a segment the oldest.
-    pub(super) fn raise(&mut self, number: u32) {
-        if let Some(at) = self.order.iter().position(|other| *other == number) {
-            self.order.remove(at);
-            self.order.push_front(number);
-        }
+    /// How many segments are older than this one.
+    pub(super) fn position(&self, number: u32) -> usize {
+        let at = self.order.iter().position(|other| *other == number);
+        at.unwrap_or(0)
+    }
+
+    /// Puts a segment back that was [taken](Self::take) out, behind as many as were older.
+    pub(super) fn restore(&mut self, number: u32, at: usize) {
+        self.order.insert(at.min(self.order.len()), number);
+    }
+
+    /// Takes out a segment that nobody is looking through.
+    pub(super) fn take_waiting(&mut self, number: u32) {
+        self.order.retain(|other| *other != number);
+        self.close(number);
+    }
+
+    /// All segments that nobody is looking through.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = u32> {
+        self.order.iter().copied()
     }
 
     /// Takes out every segment of which `which` says yes, the victim too, with the offset up to which it has been dealt with.
@@ -97,7 +111,6 @@ impl Queue {
     }
 
     /// Ends the filling of all segments.
-    #[cfg(feature = "encryption")]
     pub(super) fn close_all(&mut self) {
         self.open.clear();
     }

@@ -96,6 +96,18 @@ pub fn find_test_binaries(folder: &Path, selection: &Selection) -> Result<Worksp
     .finish(metadata)
 }
 
+/// Finds where cargo puts what it builds, without building anything. `folder` and the selection's manifest and target
+/// folder count as they do for [`find_test_binaries`].
+///
+/// # Errors
+///
+/// A [`CargoError`], as when there is no manifest.
+pub fn find_target_directory(folder: &Path, selection: &Selection) -> Result<PathBuf, CargoError> {
+    let toolchain = Toolchain::find(folder)?;
+    let metadata = ask_metadata(&toolchain, folder, selection, false)?;
+    Ok(Layout::new(selection, folder, &metadata).target_directory)
+}
+
 /// Runs the build and collects what it says.
 fn build(toolchain: &Toolchain, folder: &Path, selection: &Selection) -> Result<Built, CargoError> {
     let mut command = toolchain.command(folder);

@@ -31,7 +31,7 @@ mod toolchain;
 
 pub use binary::{TargetKind, TestBinary, Variables};
 pub use error::CargoError;
-pub use find::{Workspace, find_test_binaries};
+pub use find::{Workspace, find_target_directory, find_test_binaries};
 pub use library_path::LibraryPath;
 pub use metadata::Package;
 pub use selection::Selection;

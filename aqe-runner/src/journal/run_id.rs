@@ -58,6 +58,13 @@ impl RunId {
     pub fn as_u128(self) -> u128 {
         self.0
     }
+
+    /// The name with these bits; `None` if they are no UUID of version 7.
+    #[must_use]
+    pub fn from_u128(bits: u128) -> Option<Self> {
+        let id = Self(bits);
+        (id == Self::from_parts(id.started(), bits)).then_some(id)
+    }
 }
 
 impl fmt::Display for RunId {
@@ -109,12 +116,7 @@ impl FromStr for RunId {
             };
             value = value << 4 | u128::from(digit);
         }
-        let id = Self(value);
-        if id == Self::from_parts(id.started(), value) {
-            Ok(id)
-        } else {
-            Err(ParseRunIdError)
-        }
+        Self::from_u128(value).ok_or(ParseRunIdError)
     }
 }
 

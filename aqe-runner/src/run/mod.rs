@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `runner` | the order of a run: list, plan, record, execute, report |
 //! | `plan`, `history` | which tests run, the longest first |
+//! | `chronicle` | the archive of the history around a run |
 //! | `singly`, `attempt` | process isolation, and the judgement of one process |
 //! | `batch`, `chunk` | batch isolation, and how a suite is cut into processes |
 //! | `recorder` | the thread that writes the journal before anything is shown |
@@ -18,6 +19,7 @@
 
 mod attempt;
 mod batch;
+mod chronicle;
 mod chunk;
 mod control;
 mod error;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aqe_core::config::RunSettings;
+use aqe_core::config::{MemorySettings, RunSettings};
 
 use super::TestFilter;
 
@@ -20,6 +20,8 @@ pub struct RunOptions {
     ///
     /// When it cannot be written to, the run goes on without and says so.
     pub state: Option<PathBuf>,
+    /// How long the history of tests is kept, and whether it is compressed, as section `memory` of the configuration has it.
+    pub memory: MemorySettings,
     /// Whether processes that a test leaves outside its group (daemons) are found, killed and reported as a leak. Linux
     /// only, off by default: it makes this whole process adopt orphans (`PR_SET_CHILD_SUBREAPER`), which stays on after
     /// the run. Where it cannot be had the run goes on without.

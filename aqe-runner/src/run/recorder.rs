@@ -196,6 +196,7 @@ impl Shell {
             }
             if let Some(record) = record_of(event, &self.outlets.arguments) {
                 self.push(&record);
+                self.outlets.history.add(&record);
                 news = true;
                 if let Some((junit, _)) = &mut self.outlets.junit {
                     junit.add(record);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::history::HistoryError;
 use crate::journal::{RunCounts, RunId};
 use crate::junit::JunitError;
 use crate::list::ListError;
@@ -29,6 +30,8 @@ pub struct RunReport {
     pub journal: Option<PathBuf>,
     /// Why the JUnit report that was asked for is not there.
     pub junit_error: Option<JunitError>,
+    /// Why the history of tests has not got what this run came to. The next run adds it then, from the journal.
+    pub history_error: Option<HistoryError>,
 }
 
 /// Why a run ended before everything had run.

@@ -1,5 +1,6 @@
 //! A whole run, from test binaries to a report.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use aqe_core::config::{Isolation, Machine};
 use aqe_core::queue::Scheduling;
 
 use super::attempt::{BACKTRACE, with_causes};
+use super::chronicle::Opening;
 use super::floor::Floor;
-use super::history::History;
 use super::listing::{self, Listed};
 use super::plan::{Plan, Runnable};
 use super::recorder::{Outlets, Recorder};
@@ -21,6 +22,7 @@ use super::{
     singly,
 };
 use crate::cargo::Workspace;
+use crate::history::fingerprint;
 use crate::journal::{JournalWriter, RunFolder, RunId, RunsFolder};
 use crate::junit::JunitReport;
 use crate::launcher::{Environment, Launcher, LauncherConfig};
@@ -95,10 +97,14 @@ impl Runner {
             None => workspace.target_directory.join("aqe"),
         };
         let mut warnings = Vec::new();
+        let opening = Opening::begin(&state, &self.options.memory);
         let Listed { listings, failed } = self.list(workspace, &state, &mut warnings).await?;
-        let mut history = History::load(&state);
+        let (chronicle, mut history) = opening.finish(&mut warnings);
+        let mut builds = HashMap::new();
         for (binary, listing) in &listings {
             history.keep_listed(&binary.id, listing);
+            // Taken before a test runs, so that a rebuild meanwhile is not taken for what has run.
+            builds.extend(fingerprint(&binary.path).map(|build| (binary.id.clone(), build)));
         }
         let plan = Plan::new(listings, &self.options.filter, &history);
         for test in &plan.duplicates {
@@ -147,8 +153,9 @@ impl Runner {
         }
         let duration = begin.elapsed();
         let mut recorded = recorder.finish(duration, self.control.halted())?;
-        // The next run is a little slower without it; nothing else hangs on it.
-        let _ = recorded.history.save(&state);
+        let history_error = chronicle
+            .end(disk.run, &mut recorded.history, &builds)
+            .err();
         if let Some(spill) = &disk.spill {
             // Stays when it holds the output of a test that failed.
             let _ = std::fs::remove_dir(spill);
@@ -162,6 +169,7 @@ impl Runner {
             unlisted: failed,
             journal: disk.journal_path,
             junit_error: recorded.junit_error,
+            history_error,
         })
     }
 

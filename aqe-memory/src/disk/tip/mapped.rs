@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::{ABANDONED, BYTES, CHANGES, HEADER, WORDS};
+use super::{ABANDONED, CHANGES, CLASSES, GROWN, HEADER};
 use crate::disk::file;
+
+const WORDS: usize = GROWN + CLASSES;
+pub(super) const BYTES: usize = WORDS * 8;
 
 /// The mapped file.
 #[derive(Debug)]

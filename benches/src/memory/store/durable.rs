@@ -67,20 +67,20 @@ const COMMIT: usize = 1_000;
 const SEED: u64 = 4;
 
 /// Keys and values that are there before the clock runs.
-struct Set {
+pub(super) struct Set {
     keys: Keys,
     values: Vec<Vec<u8>>,
 }
 
 impl Set {
-    fn new(count: usize) -> Self {
+    pub(super) fn new(count: usize) -> Self {
         Self {
             keys: Keys::new(count),
             values: values(Kind::Json, SEED, count).collect(),
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         self.keys.iter().zip(self.values.iter().map(Vec::as_slice))
     }
 

@@ -1,11 +1,10 @@
 //! Area `memory`: the same entries in aqe and in what people build with today.
 //!
-//! - [`hot`] and [`insert`]: small entries that are read and put; what people use caches for.
-
-//! - [`capacity`] and [`overhead`]: memory for what is kept, and what it takes to have it back.
-//! - [`bound`]: whether a bound of memory is one.
-//! - [`durable`]: what outlives the process.
-//! - [`expiry`]: many entries that end at one time.
+//! - `hot` and `insert`: small entries that are read and put; what people use caches for.
+//! - `capacity` and `overhead`: memory for what is kept, and what it takes to have it back.
+//! - `bound`: whether a bound of memory is one.
+//! - `durable`: what outlives the process; `readers`: what others who read it cost the writer.
+//! - `expiry`: many entries that end at one time.
 
 pub mod bars;
 mod bound;
@@ -19,6 +18,7 @@ mod insert;
 mod keys;
 mod overhead;
 mod ram;
+mod readers;
 mod stores;
 
 use std::time::Duration;
@@ -110,6 +110,10 @@ const WORKLOADS: &[Workload] = &[
         entries: durable::LIFE_OF_A_GIGABYTE,
     },
     Workload {
+        name: "put-beside-a-reader",
+        entries: readers::ENTRIES,
+    },
+    Workload {
         name: "expiry-busy",
         entries: expiry::BUSY,
     },
@@ -131,6 +135,9 @@ pub fn pairings(request: &Request) -> Vec<Pairing> {
 ///
 /// When a name is unknown, or when an entry is not what was put.
 pub fn sample(workload: &str, contender: &str, scale: Scale) -> Result<Vec<Reading>> {
+    if let Some(folder) = readers::folder_to_read(workload) {
+        return readers::read(contender, folder);
+    }
     workloads::sample(WORKLOADS, (AREA, workload, contender), scale)
 }
 
@@ -140,9 +147,16 @@ mod tests {
 
     #[test]
     fn every_contender_does_every_workload() {
-        // These wait for time to pass, or write more than a test should: `compare memory --quick` has them.
-        let waits = ["bound", "expiry-busy", "expiry-idle", "folder-1GB"];
-        let quick = |workload: &&Workload| !waits.contains(&workload.name);
+        // These wait for time to pass, write more than a test should, or start the program anew, which a test is not:
+        // `compare memory --quick` has them.
+        let others = [
+            "bound",
+            "expiry-busy",
+            "expiry-idle",
+            "folder-1GB",
+            "put-beside-a-reader",
+        ];
+        let quick = |workload: &&Workload| !others.contains(&workload.name);
         for workload in WORKLOADS.iter().filter(quick) {
             workloads::tests::every_contender_does(workload);
         }

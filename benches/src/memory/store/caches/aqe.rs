@@ -14,7 +14,7 @@ pub(in super::super) struct Aqe(Store);
 
 impl Cache for Aqe {
     fn with_room(entries: usize) -> Result<Self> {
-        let bytes = entries as u64 * BYTES;
+        let bytes = room(entries);
         let config = MemoryConfig::default().max_size(bytes).cache_size(bytes);
         Ok(Self(Store::new(config).map_err(failed)?))
     }
@@ -36,7 +36,7 @@ pub(in super::super) struct AqeCompressing(Store);
 
 impl Cache for AqeCompressing {
     fn with_room(entries: usize) -> Result<Self> {
-        let config = MemoryConfig::default().max_size(entries as u64 * BYTES);
+        let config = MemoryConfig::default().max_size(room(entries));
         Ok(Self(Store::new(config).map_err(failed)?))
     }
 
@@ -49,6 +49,11 @@ impl Cache for AqeCompressing {
     fn get(&self, key: &[u8]) -> Option<u8> {
         self.0.get(key)?.last().copied()
     }
+}
+
+/// The bytes for so many entries, but no less than the least that a store takes, which matters in quick samples.
+fn room(entries: usize) -> u64 {
+    (entries as u64 * BYTES).max(1_000_000)
 }
 
 #[inline]

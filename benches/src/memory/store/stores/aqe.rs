@@ -53,6 +53,10 @@ macro_rules! stores {
             fn settle(&self) {
                 self.0.cleanup();
             }
+
+            fn optimize(&self) {
+                let _ = self.0.optimize(aqe_memory::Optimize::Aggressive);
+            }
         }
     )*};
 }
