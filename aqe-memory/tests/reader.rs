@@ -682,6 +682,23 @@ fn what_is_read_by_the_writer_lives_on_for_readers() {
     assert!(!open_at(folder.path(), &clock).contains(b"key").unwrap());
 }
 
+/// Of two records of one version, the one that ends last counts, also if it lies in the file that was begun first.
+#[test]
+fn the_last_deadline_counts_in_whatever_file_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new();
+    let store = Store::open_with_clock(folder.path(), config(), &clock).unwrap();
+    let seconds = Duration::from_secs;
+    // Ends when the key does that is read after seven seconds, and so has begun the file in which that is written.
+    store.put_for(b"other", b"value", seconds(15)).unwrap();
+    let idle = EntryOptions::default().time_to_idle(seconds(8));
+    store.put_with(b"key", b"value", &idle).unwrap();
+    clock.advance(seconds(7));
+    assert!(store.get(b"key").is_some());
+    clock.advance(seconds(2));
+    assert!(open_at(folder.path(), &clock).contains(b"key").unwrap());
+}
+
 /// The number of a value.
 fn number_of(value: &[u8]) -> u64 {
     let digits = value.iter().skip("value ".len());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use aqe_memory::{Cause, EntryOptions, MemoryConfig, PutError, Store};
+use aqe_memory::{Cause, EntryOptions, ManualClock, MemoryConfig, Optimize, PutError, Store};
 
 fn tagged(tag: &str) -> EntryOptions {
     EntryOptions::default().tags([tag])
@@ -66,6 +66,71 @@ fn memory_comes_back_without_a_call_and_the_listener_hears_why() {
         assert_eq!(store.stats().invalidated, 9900);
         assert!((0..10_000).all(|number| is_there(number) == (number.is_multiple_of(100))));
     }
+}
+
+/// What is put in the place of a value has its own tags and its own time, and not those of the value.
+#[test]
+fn tags_are_those_of_the_last_put() {
+    let clock = ManualClock::new();
+    let store = Store::with_clock(MemoryConfig::default(), &clock).unwrap();
+    let idle = EntryOptions::default().time_to_idle(Duration::from_secs(5));
+    store.put(b"first plain", b"1").unwrap();
+    store
+        .put_with(b"first plain", b"2", &tagged("tag"))
+        .unwrap();
+    store
+        .put_with(b"plain again", b"1", &tagged("tag"))
+        .unwrap();
+    store.put(b"plain again", b"2").unwrap();
+    store.put(b"idle", b"1").unwrap();
+    store.put_with(b"idle", b"2", &idle).unwrap();
+    store.put_with(b"not idle", b"1", &idle).unwrap();
+    store.put(b"not idle", b"2").unwrap();
+    store.invalidate_tag("tag").unwrap();
+    clock.advance(Duration::from_secs(5));
+    assert!(store.get(b"first plain").is_none() && store.get(b"idle").is_none());
+    assert_eq!(store.get(b"plain again").as_deref(), Some(&b"2"[..]));
+    assert_eq!(store.get(b"not idle").as_deref(), Some(&b"2"[..]));
+}
+
+/// Also of entries that are in files only, and with records that were written anew in between.
+#[test]
+fn what_is_void_on_disk_is_cleared_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = MemoryConfig::default()
+        .max_size(2 << 20)
+        .cache_size(512 << 10);
+    let store = Store::open(folder.path(), config).unwrap();
+    let text = |number: u32| {
+        let mut random = fastrand::Rng::with_seed(number.into());
+        let words = ["passed", "failed", "skipped", "flaky"];
+        let line = |at| {
+            format!(
+                "step {at} of checkout {} after {} ms\n",
+                words[random.usize(..4)],
+                random.u32(..)
+            )
+        };
+        (0..20).map(line).collect::<String>()
+    };
+    for number in 0..8_000u32 {
+        let options = match number % 4 {
+            0 => tagged("tag"),
+            _ => EntryOptions::default(),
+        };
+        let value = text(number);
+        store
+            .put_with(&number.to_le_bytes(), value.as_bytes(), &options)
+            .unwrap();
+    }
+    assert!(store.stats().disk_bytes > 2 << 20, "not all is in memory");
+    let report = store.optimize(Optimize::Aggressive);
+    assert!(report.values_recompressed > 1000, "{report:?}");
+    store.invalidate_tag("tag").unwrap();
+    store.cleanup();
+    let stats = store.stats();
+    assert_eq!((stats.entries, stats.invalidated), (6_000, 2_000));
+    assert!((0..8_000u32).all(|number| store.contains(&number.to_le_bytes()) == (number % 4 > 0)));
 }
 
 #[test]

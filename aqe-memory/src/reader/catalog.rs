@@ -738,6 +738,10 @@ mod tests {
     /// Between two looks at the counters, the writer may have removed the file that a slot names. That says nothing of the
     /// entry: it is looked up again.
     #[test]
+    #[cfg_attr(
+        not(feature = "encryption"),
+        expect(clippy::unit_arg, reason = "there are no keys then")
+    )]
     fn an_entry_whose_file_went_is_not_taken_for_none() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), MemoryConfig::default()).unwrap();
