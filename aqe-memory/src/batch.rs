@@ -3,15 +3,15 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::clock::Millis;
 use crate::error::{PutError, PutManyError};
 use crate::index::KeyHash;
 use crate::namespace::Namespace;
+use crate::options::{EntryOptions, Terms};
 use crate::reading::{Compressed, Found, Look};
 use crate::segment::raw;
 use crate::store::Core;
 use crate::value::Value;
-use crate::writing::{Expected, Written, deadline, into_put_error};
+use crate::writing::{Expected, Written, into_put_error};
 
 /// Entries for which places are reserved under one lock, at most.
 const CHUNK: usize = 32;
@@ -54,8 +54,7 @@ impl Namespace {
         &self,
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Result<usize, PutManyError> {
-        let time_to_live = self.core.config.time_to_live;
-        self.put_each(entries, time_to_live)
+        self.put_many_with(entries, &EntryOptions::default())
     }
 
     /// [`put_many`](Self::put_many) for as long as `time_to_live`.
@@ -68,13 +67,19 @@ impl Namespace {
         entries: impl IntoIterator<Item = (K, V)>,
         time_to_live: Duration,
     ) -> Result<usize, PutManyError> {
-        self.put_each(entries, Some(time_to_live))
+        let options = EntryOptions::default().time_to_live(time_to_live);
+        self.put_many_with(entries, &options)
     }
 
-    fn put_each<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+    /// [`put_many`](Self::put_many) as the options say, each entry.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_many`](Self::put_many).
+    pub fn put_many_with<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
         entries: impl IntoIterator<Item = (K, V)>,
-        time_to_live: Option<Duration>,
+        options: &EntryOptions,
     ) -> Result<usize, PutManyError> {
         let mut entries = entries.into_iter();
         let mut chunk = Vec::with_capacity(CHUNK);
@@ -91,7 +96,10 @@ impl Namespace {
             if chunk.is_empty() {
                 return Ok(put);
             }
-            let (some, result) = self.core.put_some(self.number, &chunk, time_to_live);
+            let chunk_put = options.with_terms(&self.core, |terms| {
+                self.core.put_some(self.number, &chunk, terms)
+            });
+            let (some, result) = chunk_put.unwrap_or_else(|error| (0, Err(error)));
             put += some;
             result.map_err(|source| PutManyError { put, source })?;
             chunk.clear();
@@ -110,7 +118,7 @@ impl Core {
         &self,
         namespace: u16,
         keys: &[K],
-        look: Look,
+        look: Look<'_>,
     ) -> Vec<Option<Value>> {
         let hash = |key: &K| self.shared.index.hash(namespace, key.as_ref());
         let wanted = keys.iter().enumerate();
@@ -124,13 +132,20 @@ impl Core {
         let now = self.now();
         let mut values: Vec<_> = keys.iter().map(|_| None).collect();
         let mut copies = Copies::default();
-        let mut record = Vec::new();
+        let (mut record, mut behind) = (Vec::new(), Vec::new());
         for wanted in wanted.chunk_by(|one, other| one.hash.shard == other.hash.shard) {
             let shard = self.shared.index.read(wanted[0].hash);
             for wanted in wanted {
                 let key = keys[wanted.at].as_ref();
                 match self.find_in(&shard, wanted.hash, namespace, key, now, look) {
-                    Some(Found::Raw(value, _)) => values[wanted.at] = Some(value),
+                    Some(Found::Raw {
+                        value, is_behind, ..
+                    }) => {
+                        values[wanted.at] = Some(value);
+                        if is_behind {
+                            behind.push(wanted.at);
+                        }
+                    }
                     Some(Found::Compressed(compressed))
                         if self.copy(&compressed, &mut record).is_some() =>
                     {
@@ -145,6 +160,9 @@ impl Core {
                 values[at] = unpacked.map(|(value, _)| value);
             }
             copies.clear();
+            for at in behind.drain(..) {
+                self.log_again(namespace, keys[at].as_ref());
+            }
         }
         values
     }
@@ -154,14 +172,14 @@ impl Core {
         &self,
         namespace: u16,
         entries: &[(K, V)],
-        time_to_live: Option<Duration>,
+        terms: &Terms<'_>,
     ) -> (usize, Result<(), PutError>) {
         if self.folder.is_some() {
-            return self.log_some(namespace, entries, time_to_live);
+            return self.log_some(namespace, entries, terms);
         }
-        let now = self.now();
-        let deadline = deadline(now, time_to_live);
-        let (mut written, result) = self.write_some(namespace, entries, deadline, now);
+        let (deadline, now) = (terms.deadline, terms.now);
+        let _putting = self.shared.marks.put_begins(&terms.extras);
+        let (mut written, result) = self.write_some(namespace, entries, terms);
         let put = written.len();
         // Stable: entries of one key are published in their order.
         written.sort_by_key(|written| written.hash.shard);
@@ -185,11 +203,11 @@ impl Core {
         &self,
         namespace: u16,
         entries: &[(K, V)],
-        time_to_live: Option<Duration>,
+        terms: &Terms<'_>,
     ) -> (usize, Result<(), PutError>) {
         for (put, (key, value)) in entries.iter().enumerate() {
             let (key, value) = (key.as_ref(), value.as_ref());
-            let result = self.put(namespace, key, value, time_to_live, Expected::Anything);
+            let result = self.put_on(namespace, key, value, terms, Expected::Anything);
             if let Err(error) = result {
                 return (put, Err(into_put_error(error)));
             }
@@ -202,8 +220,7 @@ impl Core {
         &'a self,
         namespace: u16,
         entries: &'a [(K, V)],
-        deadline: Millis,
-        now: Millis,
+        terms: &Terms<'_>,
     ) -> (Vec<Written<'a>>, Result<(), PutError>) {
         let mut written = Vec::with_capacity(entries.len());
         let mut tiers = self.tiers.lock();
@@ -212,14 +229,14 @@ impl Core {
             if let Err(error) = self.check(key, value) {
                 return (written, Err(error));
             }
-            let size = raw::size(key.len(), value.len(), false);
+            let size = raw::size(key.len(), value.len(), false, &terms.extras);
             let hash = self.shared.index.hash(namespace, key);
-            let reserved = match tiers.place(&self.shared, hash, size, deadline, now) {
+            let reserved = match tiers.place(&self.shared, hash, size, terms.deadline, terms.now) {
                 Ok(reserved) => reserved,
                 Err(reason) => return (written, Err(reason.into())),
             };
             // SAFETY: the place was reserved for a record of this size, just now.
-            written.push(unsafe { self.write(reserved, hash, (namespace, key), value, deadline) });
+            written.push(unsafe { self.write(reserved, hash, (namespace, key), value, terms) });
         }
         (written, Ok(()))
     }
@@ -227,19 +244,19 @@ impl Core {
 
 /// Records that were copied under a lock, to be unpacked without it.
 #[derive(Default)]
-struct Copies {
+struct Copies<'a> {
     bytes: Vec<u8>,
-    records: Vec<(usize, Range<usize>, Compressed)>,
+    records: Vec<(usize, Range<usize>, Compressed<'a>)>,
 }
 
-impl Copies {
-    fn add(&mut self, at: usize, record: &[u8], compressed: Compressed) {
+impl<'a> Copies<'a> {
+    fn add(&mut self, at: usize, record: &[u8], compressed: Compressed<'a>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(record);
         self.records.push((at, start..self.bytes.len(), compressed));
     }
 
-    fn drain(&mut self) -> impl Iterator<Item = (usize, &[u8], Compressed)> {
+    fn drain(&mut self) -> impl Iterator<Item = (usize, &[u8], Compressed<'a>)> {
         let records = self.records.drain(..);
         records.map(|(at, range, compressed)| (at, &self.bytes[range], compressed))
     }

@@ -9,11 +9,11 @@ use crate::reading::Look;
 use crate::value::Value;
 
 /// The first page of keys has this many: often nobody asks for more.
-const FEWEST: usize = 256;
+pub(crate) const FEWEST: usize = 256;
 /// Each page is this much larger than the one before, since each is a look at the whole store.
-const GROWTH: usize = 4;
+pub(crate) const GROWTH: usize = 4;
 /// The largest page.
-const MOST: usize = 1 << 16;
+pub(crate) const MOST: usize = 1 << 16;
 /// Values that are read together.
 const VALUES: usize = 32;
 

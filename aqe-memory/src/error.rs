@@ -26,6 +26,30 @@ pub enum PutError {
         /// The most that a value of this store can have.
         most: usize,
     },
+    /// The entry has too many tags.
+    #[error("{count} tags are more than {most}")]
+    TooManyTags {
+        /// How many it has.
+        count: usize,
+        /// The most that an entry can have.
+        most: usize,
+    },
+    /// A tag has too many bytes.
+    #[error("a tag of {len} bytes is longer than {most}")]
+    TagTooLong {
+        /// Its length.
+        len: usize,
+        /// The most that a tag can have.
+        most: usize,
+    },
+    /// As many different tags were invalidated as the store remembers, and there may still be entries with each.
+    #[error(
+        "{most} tags were invalidated of which there may still be entries; use fewer, or shorter times to live"
+    )]
+    TooManyMarks {
+        /// How many a store of this size remembers.
+        most: usize,
+    },
     /// The system gave no memory, or everything the store may take is held by values that are still being read.
     #[error("no memory for the value")]
     OutOfMemory,

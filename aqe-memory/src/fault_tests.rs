@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::disk::system::faults;
-use crate::{Compression, ManualClock, MemoryConfig, Store};
+use crate::{Compression, EntryOptions, ManualClock, MemoryConfig, Store};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -19,6 +19,9 @@ struct Run<'a> {
     model: Model,
     refused: usize,
 }
+
+/// One entry of so many has a tag, and a time to idle.
+const TAGGED: u32 = 12;
 
 fn value(key: u32, round: u32) -> Vec<u8> {
     let len = 400 + (key * 370 + round * 110) as usize % 6000;
@@ -49,7 +52,13 @@ impl Run<'_> {
     fn put(&mut self, key: u32, round: u32) {
         let Some(store) = &self.store else { return };
         let (name, value) = (key.to_be_bytes().to_vec(), value(key, round));
-        match store.put_for(&name, &value, Duration::from_secs(3600)) {
+        let mut options = EntryOptions::default().time_to_live(Duration::from_secs(3600));
+        if key.is_multiple_of(TAGGED) {
+            options = options
+                .tags(["twelfth"])
+                .time_to_idle(Duration::from_secs(3000));
+        }
+        match store.put_with(&name, &value, &options) {
             Ok(_) => drop(self.model.insert(name, value)),
             Err(_) => self.refused += 1,
         }
@@ -64,6 +73,17 @@ impl Run<'_> {
         }
     }
 
+    fn invalidate(&mut self) {
+        let Some(store) = &self.store else { return };
+        match store.invalidate_tag("twelfth") {
+            Ok(()) => self.model.retain(|name, _| {
+                let key = <[u8; 4]>::try_from(&name[..]).map(u32::from_be_bytes);
+                key.is_ok_and(|key| !key.is_multiple_of(TAGGED))
+            }),
+            Err(_) => self.refused += 1,
+        }
+    }
+
     fn all(&mut self) {
         if !self.open() {
             return;
@@ -74,6 +94,9 @@ impl Run<'_> {
             }
             for key in (round..500).step_by(7) {
                 self.remove(key);
+            }
+            if round == 1 {
+                self.invalidate();
             }
             let Some(store) = &self.store else { return };
             store.cleanup();

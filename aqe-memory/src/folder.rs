@@ -22,9 +22,12 @@ use crate::disk::{self, Disk, OnDisk, WriteLock, dictionary, file};
 use crate::error::RotateError;
 use crate::error::{CompareError, PutError};
 use crate::index::{Index, KeyHash, Place, Slot};
+use crate::marks::Mark;
 use crate::namespace::Namespace;
+use crate::options::Terms;
 use crate::removal::Hooks;
 use crate::seal::{Vault, What};
+use crate::segment::extras::Extras;
 use crate::segment::packed::{Form, Packed};
 use crate::segment::{Lifetime, Segment};
 use crate::shared::{Shared, View, kept_of, with_scratch};
@@ -285,6 +288,7 @@ fn recover(
     // By their place in the snapshot, the segments of files that are there, and how far the snapshot knows them.
     let mut segments = vec![None; known.len()];
     let mut candidates = Vec::new();
+    let mut marks = Vec::new();
     // No number is given twice, also that of a file that is gone: a snapshot may know it still, or a reader.
     let last_known = known.keys().max();
     let mut next_file = last_known.map_or(0, |last| last + 1).max(tip.next_file());
@@ -292,6 +296,7 @@ fn recover(
     for number in recovery::numbers(&files.folder)? {
         next_file = next_file.max(number + 1);
         let known = known.get(&number);
+        let mut has_tags = known.is_some_and(|(_, known)| known.has_tags);
         let (from, dead, times, seed, key) = match known {
             Some((_, known)) => {
                 let times = (known.epoch, known.end);
@@ -328,7 +333,18 @@ fn recover(
             from,
             &mut damage,
             |found| {
-                candidates.push(Candidate::new(&shared.index, &found, times.0, now));
+                has_tags |= !found.packed.extras.tags.is_empty();
+                match found.packed.mark() {
+                    Some((tag, file)) => {
+                        let mark = Mark {
+                            version: found.packed.version,
+                            until: times.1,
+                            file,
+                        };
+                        marks.push((found.packed.namespace, tag, mark));
+                    }
+                    None => candidates.push(Candidate::new(&shared.index, &found, times.0, now)),
+                }
             },
         )?;
         if used == 0
@@ -357,6 +373,10 @@ fn recover(
             segment
         });
         let Some(segment) = adopted else { break };
+        if has_tags {
+            // SAFETY: it was adopted just now, and nothing is removed yet.
+            unsafe { shared.directory.get(segment) }.note_tags();
+        }
         if let Some((at, known)) = known {
             segments[*at as usize] = Some((segment, known.used));
         }
@@ -379,8 +399,15 @@ fn recover(
                 .fill(shard, slots.collect::<Vec<_>>().into_iter());
         }
     }
-    candidates
-        .sort_unstable_by_key(|candidate| (candidate.hash.shard, candidate.key, candidate.version));
+    // Before any entry is looked at.
+    for (namespace, tag, mark) in snapshot.iter().flat_map(|it| &it.marks).chain(&marks) {
+        versions = versions.max(mark.version + 1);
+        shared.marks.set(*namespace, *tag, *mark);
+    }
+    candidates.sort_unstable_by_key(|candidate| {
+        let Candidate { hash, key, .. } = candidate;
+        (hash.shard, *key, candidate.version, candidate.rank())
+    });
     for of_key in candidates.chunk_by(|one, other| one.key == other.key) {
         let Some((newest, older)) = of_key.split_last() else {
             continue;
@@ -415,6 +442,7 @@ struct Candidate {
     version: u64,
     size: u32,
     place: Place,
+    deadline: Millis,
     is_gone: bool,
     is_over: bool,
 }
@@ -434,23 +462,37 @@ impl Candidate {
                 offset: found.offset,
             },
             is_gone: packed.form == Form::Gone,
+            deadline: packed.lifetime.deadline(epoch),
             is_over: packed.lifetime.deadline(epoch) <= now,
         }
+    }
+
+    /// Which of two records of one version counts. A sliding entry that was read has several, and the one that ends last is
+    /// true; what compaction says of an earlier one that is over is not.
+    fn rank(&self) -> (bool, Millis) {
+        (!self.is_gone, self.deadline)
     }
 
     /// Enters the newest record of a key into the index, unless what is there is newer.
     fn settle(&self, shared: &Shared, may_be_there: bool) {
         let slot = Slot::new(self.hash.tag, self.place, 0);
-        let own = shared.view(slot, |view| (view.namespace, Box::<[u8]>::from(view.key)));
-        let Some((namespace, key)) = own else { return };
+        let own = shared.view(slot, |view| {
+            let is_void = shared.is_view_void(&view);
+            (view.namespace, Box::<[u8]>::from(view.key), is_void)
+        });
+        let Some((namespace, key, is_void)) = own else {
+            return;
+        };
         let is_entry = |slot| {
             let is_it = |view: View<'_>| view.namespace == namespace && *view.key == *key;
             may_be_there && shared.view(slot, is_it).unwrap_or(false)
         };
         let mut shard = shared.index.write(self.hash);
         let there = shard.find(self.hash, is_entry).map(|slot| slot.get());
-        let newer = there.and_then(|slot| shared.view(slot, |view| view.version));
-        if newer.is_some_and(|version| version > kept_of(self.version)) {
+        let order = (kept_of(self.version), self.rank());
+        let known =
+            there.and_then(|slot| shared.view(slot, |view| (view.version, (true, view.deadline))));
+        if known.is_some_and(|known| known > order) {
             shared.add_dead(self.place, self.size);
             return;
         }
@@ -458,7 +500,7 @@ impl Candidate {
             shard.remove(self.hash, |slot| slot == there);
             shared.bury(there.place());
         }
-        match (self.is_gone, self.is_over) {
+        match (self.is_gone, self.is_over || is_void) {
             (true, _) => {}
             (false, true) => shared.add_dead(self.place, self.size),
             (false, false) => {
@@ -472,6 +514,8 @@ impl Candidate {
 struct Current {
     /// Its version, if its time is not over.
     version: Option<Version>,
+    /// Why it is gone when it is replaced.
+    cause: Cause,
     /// Where its compressed form is.
     home: Place,
     /// Until when its record may be on disk.
@@ -486,9 +530,10 @@ impl Core {
         namespace: u16,
         key: &[u8],
         value: &[u8],
-        (deadline, now): (Millis, Millis),
+        terms: &Terms<'_>,
         expected: Expected,
     ) -> Result<Version, CompareError> {
+        let (deadline, now) = (terms.deadline, terms.now);
         with_scratch(|record| {
             let is_due = self.shared.encode(namespace, value, |form, stored| {
                 let packed = Packed {
@@ -498,6 +543,7 @@ impl Core {
                     lifetime: Lifetime::until(deadline, now),
                     version: 0,
                     form,
+                    extras: terms.extras,
                     stored,
                 };
                 packed.write(record);
@@ -539,14 +585,17 @@ impl Core {
             .map_err(PutError::from)?;
         self.versions.store(version + 1, Ordering::Relaxed);
         let slot = Slot::new(hash.tag, reserved.place, 0);
-        let cause = match current.as_ref().and_then(|current| current.version) {
-            Some(_) => Cause::Replaced,
-            None => Cause::Expired,
-        };
+        let cause = current
+            .as_ref()
+            .map_or(Cause::Expired, |current| current.cause);
         let home = current.map(|current| current.home);
         let mut shard = self.shared.index.write(hash);
         let is_current = |slot| home.is_some_and(|home| self.shared.belongs(slot, home));
-        if let Some(replaced) = self.shared.index.publish(&mut shard, slot, is_current) {
+        let replaced = self.shared.index.publish(&mut shard, slot, is_current);
+        if replaced.is_none() || cause == Cause::Expired {
+            self.shared.was_absent(namespace, key);
+        }
+        if let Some(replaced) = replaced {
             self.shared.gone(namespace, key, replaced.place(), cause);
             self.shared.bury(replaced.place());
         }
@@ -583,6 +632,7 @@ impl Core {
             lifetime: Lifetime::until(current.stays, now),
             version: 0,
             form: Form::Gone,
+            extras: Extras::default(),
             stored: &[],
         };
         let version = self.versions.load(Ordering::Relaxed);
@@ -615,17 +665,18 @@ impl Core {
         now: Millis,
     ) -> Result<Option<Current>, DiskError> {
         let mut refused = None;
-        let mut version = None;
+        let mut entry = None;
         let shard = self.shared.index.read(hash);
         let found = shard.find(hash, |slot| {
             let seen = self.shared.try_view(slot, |view| {
                 let is_it = view.namespace == namespace && view.key == key;
-                is_it.then(|| (view.deadline > now).then_some(Version(view.version)))
+                let cause = self.cause_of(&view, now, Cause::Replaced);
+                is_it.then_some((Version(view.version), cause))
             });
             match seen {
                 Ok(seen) => {
-                    version = seen.flatten();
-                    version.is_some()
+                    entry = seen.flatten();
+                    entry.is_some()
                 }
                 Err(error) => {
                     refused = Some(error);
@@ -637,11 +688,13 @@ impl Core {
             return Err(DiskError::of("read a file of", &folder.path)(error));
         }
         let home = found.and_then(|found| self.shared.home(found.get()));
-        Ok(home.map(|home| Current {
-            version: version.flatten(),
+        let entry = home.zip(entry).map(|(home, (version, cause))| Current {
+            version: (cause == Cause::Replaced).then_some(version),
+            cause,
             home,
             stays: self.shared.end_of(home),
-        }))
+        });
+        Ok(entry)
     }
 
     /// Forgets keys that no segment needs. The caller holds the upkeep, so that no segment is made unknown meanwhile.
@@ -696,7 +749,7 @@ impl Core {
         let Some(folder) = &self.folder else {
             return Ok(());
         };
-        let (version, known) = {
+        let (version, known, table) = {
             let mut tiers = self.tiers.lock();
             if !tiers.is_snapshot_due() {
                 return Ok(());
@@ -704,6 +757,7 @@ impl Core {
             (
                 self.versions.load(Ordering::Relaxed),
                 tiers.snapshot_begins(&self.shared),
+                self.shared.marks.table(),
             )
         };
         // From here on, what is written is found behind what is known of its file, or in a file that is not known. No segment
@@ -729,6 +783,7 @@ impl Core {
             version,
             shards: shards.collect(),
             files: known.into_iter().map(|(_, known)| known).collect(),
+            marks: table.all().collect(),
         };
         snapshot.write(&folder.path)?;
         self.flush()?;

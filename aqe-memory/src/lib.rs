@@ -44,6 +44,9 @@
 //! | expire | An entry's time is over: no read gives it any more, to the millisecond (beyond 24 days, to the second), as far as the clock's tick of 1 to 10 ms goes. Its memory follows within a fraction of a second of its neighbours' end. |
 //! | evict | There is no room: an entry is compressed, or in memory alone dropped. In a folder nothing is dropped; a put is refused. |
 //! | remove | Somebody asked for it. |
+//! | idle | Nobody has read the entry for a while: [`EntryOptions::time_to_idle`] says for how long it may be so. |
+//! | tag, invalidate | What entries belong to besides their key, and putting an end to all that were put with it: [`Namespace::invalidate_tag`]. |
+//! | snapshot | What a namespace holds at one moment: [`Namespace::snapshot`]. |
 //! | clean up | Memory and disk that nothing needs are given back: [`Store::cleanup_with`]. |
 //! | optimize | What is compressed is made smaller: [`Store::optimize`]. |
 //! | version | What every put gives an entry anew, for [`Namespace::compare_and_set`]. |
@@ -65,8 +68,10 @@
 //!
 //! # Limits
 //!
-//! One process at a time writes to a folder; others read it with a [`Reader`]. A folder's index is in memory: about twelve bytes for each entry. Listing keys looks
-//! at every key. Reads of entries that are on disk only block their thread for as long as the disk takes. Memory is mapped and counted in
+//! One process at a time writes to a folder; others read it with a [`Reader`]. A folder's index is in memory: about twelve bytes for
+//! each entry. Listing keys looks at every key. Of an entry that lives while it is read, not every read is in the folder: killed,
+//! it may end sooner by an eighth of its time to idle. Reads of entries that are on disk only block their thread for as long as the
+//! disk takes. Memory is mapped and counted in
 //! pages of 4 KiB.
 
 pub mod backend;
@@ -88,9 +93,12 @@ mod fault_tests;
 mod folder;
 mod index;
 mod insight;
+mod invalidate;
 mod load;
+mod marks;
 mod names;
 mod namespace;
+mod options;
 mod overwriting;
 mod pressure;
 pub mod reader;
@@ -100,6 +108,8 @@ mod removal;
 mod seal;
 mod segment;
 mod shared;
+mod sip;
+mod snapshot;
 mod stats;
 mod store;
 mod striped;
@@ -132,6 +142,7 @@ pub mod policy;
 )]
 mod policy;
 
+pub use self::backend::TimeToLive;
 pub use self::builder::StoreBuilder;
 pub use self::clock::ManualClock;
 #[cfg(feature = "encryption")]
@@ -152,10 +163,12 @@ pub use self::insight::process::ProcessMemory;
 pub use self::insight::trends::{Rates, TrendSample, Trends};
 pub use self::load::LoadError;
 pub use self::namespace::Namespace;
+pub use self::options::EntryOptions;
 pub use self::pressure::MemoryReading;
 pub use self::reader::{Reader, ReaderNamespace};
 pub use self::reclaim::{Cleanup, CleanupReport, Footprint, Optimize, OptimizeReport};
 pub use self::removal::Removal;
+pub use self::snapshot::{Snapshot, SnapshotError};
 pub use self::stats::{Cause, StoreStats};
 pub use self::store::{Store, Version};
 #[cfg(feature = "typed")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{CompareError, PutError};
+use crate::reading::Look;
 use crate::store::{Core, Version};
 use crate::sweeper::Sweeper;
 use crate::value::Value;
@@ -148,6 +149,6 @@ impl Namespace {
     /// store, and locks out those who put for a part of the keys at a time.
     #[must_use]
     pub fn keys(&self, prefix: &[u8], after: Option<&[u8]>, most: usize) -> Vec<Box<[u8]>> {
-        self.core.keys(self.number, prefix, after, most)
+        self.core.keys(self.number, prefix, after, most, Look::Peek)
     }
 }

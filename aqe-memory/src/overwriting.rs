@@ -6,6 +6,7 @@
 //!
 //! - nobody reads the old value, which is what [pins](crate::segment) are counted for,
 //! - the entry would be put among the same neighbours anew, so that memory comes back when it would,
+//! - neither entry slides or has tags, and no snapshot is being read that might want the old value,
 //! - the segment is not being emptied, and
 //! - the store has no folder: there, what is put is written down one after the other.
 
@@ -48,6 +49,10 @@ impl Core {
         }
         // SAFETY: as above; the record was written before its slot was there.
         let record = unsafe { segment.raw(place.offset) };
+        // What it says besides is not the new entry's, and what is to be saved of the old one has to be there still.
+        if record.has_extras() || self.shared.snapshots.are_any() {
+            return Ok(None);
+        }
         let is_there = record.lifetime().deadline(segment.epoch) > now;
         expected.check(|| is_there.then(|| Version(record.version())))?;
         // Relaxed: a number that nobody else gets, no more. One that is not used is missed by nobody.

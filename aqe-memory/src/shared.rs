@@ -12,12 +12,14 @@ use crate::disk::files::Files;
 use crate::disk::snapshot::Known;
 use crate::disk::{Left, OnDisk, file};
 use crate::index::{Index, KeyHash, Place, Shard, Slot};
+use crate::marks::{Marks, Table};
 use crate::policy::Samples;
 use crate::removal::Removals;
 use crate::seal::Vault;
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::raw::{Record, VERSION_BITS};
-use crate::segment::{Directory, Kind, Resident, Segment};
+use crate::segment::{Directory, Kind, Lifetime, Resident, Segment};
+use crate::snapshot::{Saved, Snapshots};
 use crate::stats::{Cause, Counts};
 use crate::tiers::Victim;
 
@@ -39,6 +41,10 @@ pub(crate) struct Shared {
     pub(crate) vault: Option<Vault>,
     /// Not there if nobody listens.
     pub(crate) removals: Option<Arc<Removals>>,
+    /// Which tags were invalidated.
+    pub(crate) marks: Marks,
+    /// What entries were that are gone since somebody began to read a snapshot.
+    pub(crate) snapshots: Snapshots,
 }
 
 /// An entry that was found by its slot.
@@ -47,6 +53,9 @@ pub(crate) struct View<'a> {
     pub(crate) namespace: u16,
     pub(crate) key: &'a [u8],
     pub(crate) version: u64,
+    /// With the bits that are not shown, where there are tags.
+    pub(crate) whole_version: u64,
+    pub(crate) tags: &'a [u8],
     pub(crate) deadline: Millis,
 }
 
@@ -104,12 +113,7 @@ impl Shared {
             Kind::Raw => {
                 // SAFETY: as above; the record was written before its slot was there.
                 let record = unsafe { segment.raw(offset) };
-                Ok(Some(look(View {
-                    namespace: record.namespace(),
-                    key: record.key(),
-                    version: record.version(),
-                    deadline: record.lifetime().deadline(segment.epoch),
-                })))
+                Ok(Some(look(View::of_raw(record))))
             }
             Kind::Packed if segment.opener.is_none() => {
                 // SAFETY: as above.
@@ -189,11 +193,21 @@ impl Shared {
         shard.find(hash, |slot| self.belongs(slot, place)).is_some()
     }
 
-    /// Makes a slot name the compressed copy of the uncompressed entry that it names, if there is one.
-    pub(crate) fn fall_back(&self, hash: KeyHash, place: Place) -> bool {
+    /// Whether the record at a place is the copy of an uncompressed entry.
+    pub(crate) fn is_backed(&self, hash: KeyHash, place: Place) -> bool {
+        let shard = self.index.read(hash);
+        let is_it = |slot: Slot| slot.place() != place && self.belongs(slot, place);
+        shard.find(hash, is_it).is_some()
+    }
+
+    /// Makes a slot name the compressed copy of the uncompressed entry that it names, if there is one, and if `only_if_same`
+    /// and the entry is a sliding one, if both end at the same time.
+    pub(crate) fn fall_back(&self, hash: KeyHash, place: Place, only_if_same: bool) -> bool {
         let mut shard = self.index.write(hash);
         // SAFETY: whoever asks is about to remove the segment, and the only one who may.
-        let backing = unsafe { self.directory.get(place.segment).raw(place.offset) }.backing();
+        let record = unsafe { self.directory.get(place.segment).raw(place.offset) };
+        let may_go = !only_if_same || record.logged() == record.lifetime();
+        let backing = record.backing().filter(|_| may_go);
         if let Some(backing) = backing {
             let slot = Slot::new(hash.tag, backing, 0);
             shard.replace(hash, |slot| slot.place() == place, slot);
@@ -206,6 +220,7 @@ impl Shared {
     pub(crate) fn relocate(&self, hash: KeyHash, from: Place, to: Place, frequency: u8) {
         let mut shard = self.index.write(hash);
         let slot = Slot::new(hash.tag, to, frequency);
+        self.carry_deadline(from, to);
         if shard.replace(hash, |slot| slot.place() == from, slot) {
             return;
         }
@@ -215,6 +230,37 @@ impl Shared {
             // The compressed copy of an uncompressed one was buried with the entry.
             None if self.raw(to).is_some() => self.bury_alone(to),
             None => self.bury(to),
+        }
+    }
+
+    /// [Relocates](Self::relocate) an uncompressed sliding entry to where it is compressed, unless it was read since its deadline
+    /// was this. Says whether it has found its place.
+    pub(crate) fn relocate_if(
+        &self,
+        hash: KeyHash,
+        from: Place,
+        to: Place,
+        seen: Lifetime,
+    ) -> bool {
+        let mut shard = self.index.write(hash);
+        let is_same = self
+            .raw(from)
+            .is_some_and(|record| record.lifetime() == seen);
+        let slot = Slot::new(hash.tag, to, 0);
+        let moved = is_same && shard.replace(hash, |slot| slot.place() == from, slot);
+        if !moved {
+            self.bury(to);
+        }
+        moved
+    }
+
+    /// Lets the copy of an uncompressed sliding entry end when the entry does. The caller holds the write lock of its shard.
+    fn carry_deadline(&self, from: Place, to: Place) {
+        let before = self.raw(from).filter(Record::is_sliding);
+        if let (Some(before), Some(after)) = (before, self.raw(to)) {
+            after.prolong(Lifetime::until(before.deadline(), after.epoch()));
+            let logged = before.logged().deadline(before.epoch());
+            after.set_logged(Lifetime::until(logged, after.epoch()));
         }
     }
 
@@ -252,9 +298,56 @@ impl Shared {
     /// slot away.
     pub(crate) fn gone(&self, namespace: u16, key: &[u8], place: Place, cause: Cause) {
         self.counts.removed(cause);
+        if cause != Cause::Expired && self.snapshots.are_any() {
+            self.snapshots
+                .save(namespace, key, |table| self.saved_at(place, table));
+        }
         if let Some(removals) = &self.removals {
             removals.push(namespace, key, cause, self.size_at(place));
         }
+    }
+
+    /// Whether a tag of an uncompressed entry was invalidated after the entry was put.
+    pub(crate) fn is_void(&self, record: Record<'_>) -> bool {
+        record.has_extras() && self.is_view_void(&View::of_raw(record))
+    }
+
+    /// Whether a tag of an entry was invalidated after the entry was put.
+    pub(crate) fn is_view_void(&self, view: &View<'_>) -> bool {
+        self.marks
+            .is_void(view.namespace, view.whole_version, view.tags)
+    }
+
+    /// Notes that a key that is put now had no entry, or one whose time was over. The caller holds the write lock of its shard.
+    pub(crate) fn was_absent(&self, namespace: u16, key: &[u8]) {
+        if self.snapshots.are_any() {
+            self.snapshots.save(namespace, key, |_| None);
+        }
+    }
+
+    /// What the record at a place says, unless it was void before. For callers as of [`gone`](Self::gone).
+    #[cold]
+    fn saved_at(&self, place: Place, table: &Table) -> Option<Saved> {
+        // SAFETY: whoever removes the segment needs the lock that the caller holds to take this slot away, or is the caller.
+        let segment = unsafe { self.directory.get(place.segment) };
+        let is_void =
+            |view: &View<'_>| table.is_void(view.namespace, view.whole_version, view.tags);
+        if let Some(record) = self.raw(place) {
+            return (!is_void(&View::of_raw(record))).then(|| Saved {
+                value: record.value().into(),
+                deadline: record.deadline(),
+            });
+        }
+        with_scratch(|bytes| {
+            self.fetch(segment, place.offset, bytes)?;
+            let record = Packed::read(bytes)?;
+            let is_there = !is_void(&View::of(&record, segment));
+            is_there.then_some(())?;
+            Some(Saved {
+                value: self.decode(&record)?,
+                deadline: record.lifetime.deadline(segment.epoch),
+            })
+        })
     }
 
     /// Bytes of the record at a place. For callers as of [`gone`](Self::gone).
@@ -315,12 +408,20 @@ impl Shared {
         }
     }
 
-    /// Takes the entries of a segment out of the index, one by one, and gives its memory and its file back.
-    pub(crate) fn clear(&self, doomed: &Doomed) -> Cleared {
+    /// Takes the entries of a segment out of the index, one by one, and gives its memory and its file back. Entries that may live
+    /// longer than their segment are put elsewhere by `put_over`, which says whether there is nothing left to drop; they are the
+    /// sliding ones, or with `all` all of them.
+    pub(crate) fn clear(
+        &self,
+        doomed: &Doomed,
+        now: Millis,
+        all: bool,
+        put_over: impl Fn(u16, &[u8], Place) -> bool,
+    ) -> Cleared {
         let Victim { number, mut offset } = doomed.0;
         // SAFETY: whoever took the segment out of its queue, here the caller, is the only one to remove it.
         let segment = unsafe { self.directory.get(number) };
-        let drop_slot = |namespace, key: &[u8], offset| {
+        let drop_slot = |view: View<'_>, is_sliding: bool, offset| {
             if let Some(removals) = &self.removals {
                 removals.wait_for_room();
             }
@@ -328,8 +429,16 @@ impl Shared {
                 segment: number,
                 offset,
             };
-            let hash = self.index.hash(namespace, key);
-            self.drop_slot(hash, (namespace, key), place, Cause::Expired);
+            if (all || is_sliding) && put_over(view.namespace, view.key, place) {
+                return;
+            }
+            let cause = match view.deadline <= now {
+                true => Cause::Expired,
+                false if self.is_view_void(&view) => Cause::Invalidated,
+                false => Cause::Evicted,
+            };
+            let name = (view.namespace, view.key);
+            self.drop_slot(self.index.hash(name.0, name.1), name, place, cause);
         };
         match segment.kind {
             Kind::Raw => {
@@ -337,7 +446,7 @@ impl Shared {
                     // SAFETY: records stand one behind the other, and all are written: the segment is settled.
                     let record = unsafe { segment.raw(offset) };
                     if !record.is_dead() {
-                        drop_slot(record.namespace(), record.key(), offset);
+                        drop_slot(View::of_raw(record), record.is_sliding(), offset);
                     }
                     segment.orphan(record);
                     offset += record.size();
@@ -350,7 +459,8 @@ impl Shared {
                     with_scratch(|record| {
                         self.fetch(segment, offset, record)?;
                         let record = Packed::read(record)?;
-                        drop_slot(record.namespace, record.key, offset);
+                        let is_sliding = record.extras.sliding.is_some();
+                        drop_slot(View::of(&record, segment), is_sliding, offset);
                         Some(())
                     });
                     offset += packed::space(len) as u32;
@@ -365,7 +475,8 @@ impl Shared {
                         record.extend_from_slice(found.record);
                         packed::unseal(record, segment.opener.as_ref(), found.offset)?;
                         let record = Packed::read(record)?;
-                        drop_slot(record.namespace, record.key, found.offset);
+                        let is_sliding = record.extras.sliding.is_some();
+                        drop_slot(View::of(&record, segment), is_sliding, found.offset);
                         Some(())
                     });
                 });
@@ -451,7 +562,7 @@ impl Shared {
     }
 
     /// The uncompressed record at the place that a slot names. The caller holds the lock of its shard.
-    fn raw(&self, place: Place) -> Option<Record<'_>> {
+    pub(crate) fn raw(&self, place: Place) -> Option<Record<'_>> {
         // SAFETY: the slot was found under the shard's lock, which is held.
         let segment = unsafe { self.directory.get(place.segment) };
         // SAFETY: as above; the record was written before its slot was there.
@@ -508,7 +619,7 @@ pub(crate) fn decode(
 ) -> Option<Box<[u8]>> {
     let form = match record.form {
         Form::Plain => return Some(record.stored.into()),
-        Form::Gone => return None,
+        Form::Gone | Form::Mark => return None,
         Form::Encoded(form) => form,
     };
     let dictionary = match form.dictionary() {
@@ -523,11 +634,29 @@ pub(crate) fn decode(
 }
 
 impl<'a> View<'a> {
+    #[inline]
+    fn of_raw(record: Record<'a>) -> Self {
+        let (whole_version, tags) = match record.has_extras() {
+            true => (record.whole_version(), record.extras().tags),
+            false => (record.version(), &[][..]),
+        };
+        Self {
+            namespace: record.namespace(),
+            key: record.key(),
+            version: record.version(),
+            whole_version,
+            tags,
+            deadline: record.deadline(),
+        }
+    }
+
     fn of(packed: &Packed<'a>, segment: &Segment) -> Self {
         Self {
             namespace: packed.namespace,
             key: packed.key,
             version: kept_of(packed.version),
+            whole_version: packed.version,
+            tags: packed.extras.tags,
             deadline: packed.lifetime.deadline(segment.epoch),
         }
     }

@@ -17,6 +17,8 @@ pub enum Cause {
     Removed,
     /// Somebody put another value in its place.
     Replaced,
+    /// Somebody [invalidated](crate::Namespace::invalidate_tag) one of its tags.
+    Invalidated,
 }
 
 impl fmt::Display for Cause {
@@ -26,6 +28,7 @@ impl fmt::Display for Cause {
             Self::Evicted => "evicted",
             Self::Removed => "removed",
             Self::Replaced => "replaced",
+            Self::Invalidated => "invalidated",
         })
     }
 }
@@ -105,6 +108,7 @@ impl Counts {
             Cause::Evicted => Tally::Evicted,
             Cause::Removed => Tally::Removed,
             Cause::Replaced => Tally::Replaced,
+            Cause::Invalidated => Tally::Invalidated,
         };
         self.often.add(tally, 1);
     }
@@ -117,6 +121,7 @@ impl Counts {
         stats.evicted = self.often.sum(Tally::Evicted);
         stats.removed = self.often.sum(Tally::Removed);
         stats.replaced = self.often.sum(Tally::Replaced);
+        stats.invalidated = self.often.sum(Tally::Invalidated);
         stats.loads = self.loads.load(Ordering::Relaxed);
         stats.failed_loads = self.failed_loads.load(Ordering::Relaxed);
         stats.unkept_loads = self.unkept_loads.load(Ordering::Relaxed);
@@ -152,6 +157,8 @@ pub struct StoreStats {
     pub removed: u64,
     /// Entries that were replaced by another value.
     pub replaced: u64,
+    /// Entries that were found to have an invalidated tag, and cleared away.
+    pub invalidated: u64,
     /// Reads of the folder that failed, or found damage. Such an entry is as if it were not there.
     pub unreadable: u64,
     /// Bytes of files in the folder.

@@ -16,6 +16,7 @@ use crate::folder::Folder;
 use crate::index::Index;
 use crate::insight::History;
 use crate::load::Loads;
+use crate::marks::Marks;
 use crate::names::Names;
 use crate::namespace::Namespace;
 use crate::policy::Samples;
@@ -26,6 +27,7 @@ use crate::seal::Vault;
 use crate::segment::packed;
 use crate::segment::{Directory, Resident};
 use crate::shared::Shared;
+use crate::snapshot::Snapshots;
 use crate::stats::{Counts, StoreStats};
 use crate::sweeper::{Alarm, Sweeper};
 use crate::tiers::Tiers;
@@ -180,6 +182,7 @@ impl Store {
             _ => None,
         };
         let most_value = usize::try_from(sizes.cache / 4).unwrap_or(usize::MAX);
+        let seed = folder.as_ref().map_or_else(random, Folder::seed);
         let mut core = Core {
             background: Mutex::new(Background::new(&config, clock.now())),
             gauge: gauge.unwrap_or_default(),
@@ -188,7 +191,7 @@ impl Store {
             versions: AtomicU64::new(0),
             tiers: Mutex::new(Tiers::new(sizes, None)),
             shared: Shared {
-                index: Index::new(shards, folder.as_ref().map_or_else(random, Folder::seed)),
+                index: Index::new(shards, seed),
                 directory: Directory::new(),
                 resident: Arc::new(Resident::default()),
                 counts: Counts::default(),
@@ -198,6 +201,8 @@ impl Store {
                 files: folder.as_ref().map(Folder::files),
                 vault,
                 removals,
+                marks: Marks::new(seed, sizes.total),
+                snapshots: Snapshots::default(),
             },
             names,
             loads: Loads::default(),

@@ -21,9 +21,10 @@ pub(crate) enum Tally {
     Evicted,
     Removed,
     Replaced,
+    Invalidated,
 }
 
-const TALLIES: usize = Tally::Replaced as usize + 1;
+const TALLIES: usize = Tally::Invalidated as usize + 1;
 
 /// How often each of them was.
 #[derive(Debug)]

@@ -45,6 +45,7 @@ use crate::entries::Entries;
 use crate::error::{CompareError, PutError};
 use crate::load::LoadError;
 use crate::namespace::Namespace;
+use crate::options::EntryOptions;
 use crate::shared::with_scratch;
 use crate::store::Version;
 
@@ -129,6 +130,21 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         time_to_live: Duration,
     ) -> Result<Version, TypedError> {
         let put = |key: &[u8], bytes: &[u8]| self.namespace.put_for(key, bytes, time_to_live);
+        self.encoded(key.as_ref(), value, put)
+    }
+
+    /// Puts a value as the options say, as [`Namespace::put_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: &T,
+        options: &EntryOptions,
+    ) -> Result<Version, TypedError> {
+        let put = |key: &[u8], bytes: &[u8]| self.namespace.put_with(key, bytes, options);
         self.encoded(key.as_ref(), value, put)
     }
 

@@ -4,7 +4,7 @@ use crate::clock::Millis;
 use crate::dictionaries::Made;
 use crate::stats::StoreStats;
 use crate::store::Core;
-use crate::tiers::{Goal, Tiers};
+use crate::tiers::Goal;
 
 /// The right to remove segments of files.
 #[derive(Debug)]
@@ -19,8 +19,18 @@ impl Core {
         let doomed = self.tiers.lock().take_expired(&self.shared, now);
         let any = !doomed.is_empty();
         for segment in doomed {
-            let cleared = self.shared.clear(&segment);
+            // A sliding entry may live longer than the segment in which it is.
+            let cleared = self
+                .shared
+                .clear(&segment, now, false, |namespace, key, place| {
+                    let mut tiers = self.tiers.lock();
+                    tiers.put_over(&self.shared, (namespace, key), place, now)
+                });
             self.tiers.lock().reuse(&cleared);
+        }
+        let any_void = self.clear_void(&upkeep, now);
+        if any_void {
+            self.free_dead(&upkeep, now);
         }
         if self.folder.is_some() {
             self.compact(&upkeep, Goal::MostlyDead, now);
@@ -30,7 +40,7 @@ impl Core {
         self.forget_keys(&upkeep);
         // A snapshot that cannot be written makes opening the store slower, no more; what the disk refuses, puts hear of.
         let _ = self.snapshot(&upkeep);
-        if any {
+        if any || any_void {
             self.shrink_index();
         }
         self.sample();
@@ -41,19 +51,20 @@ impl Core {
         let Some(files) = &self.shared.files else {
             return;
         };
-        let left = |tiers: &mut Tiers| {
-            tiers
-                .disk
-                .as_mut()
-                .map(|disk| std::mem::take(&mut disk.left))
+        let left = {
+            let tiers = self.tiers.lock();
+            tiers.disk.as_ref().map(|disk| disk.left.clone())
         };
-        let Some(mut left) = left(&mut self.tiers.lock()).filter(|left| !left.is_empty()) else {
+        // Nobody rewrites or takes a snapshot meanwhile: that is done with the upkeep in hand, as this is. Who invalidates a tag
+        // looks at what is left, so that it stays there until it is known to be gone.
+        let mut gone = left.unwrap_or_default();
+        gone.retain(|left| files.is_removed(left.known.file));
+        if gone.is_empty() {
             return;
-        };
-        // Nobody rewrites or takes a snapshot meanwhile: that is done with the upkeep in hand, as this is.
-        left.retain(|left| !files.is_removed(left.known.file));
+        }
         if let Some(disk) = &mut self.tiers.lock().disk {
-            disk.left.append(&mut left);
+            let is_gone = |file| gone.iter().any(|left| left.known.file == file);
+            disk.left.retain(|left| !is_gone(left.known.file));
         }
     }
 
@@ -95,9 +106,14 @@ impl Core {
         is_kept
     }
 
-    /// The time at which the next entries will be over.
+    /// The time at which the next entries will be over, or at once if there are void ones.
     pub(crate) fn next_expiry(&self) -> Option<Millis> {
-        self.tiers.lock().next_expiry(&self.shared)
+        let tiers = self.tiers.lock();
+        // Under the lock, under which tags are invalidated.
+        match self.shared.marks.is_due() {
+            true => Some(0),
+            false => tiers.next_expiry(&self.shared),
+        }
     }
 
     pub(crate) fn now(&self) -> Millis {

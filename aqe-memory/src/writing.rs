@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::{Millis, to_millis};
 use crate::error::{CompareError, PutError};
 use crate::index::{KeyHash, Shard, Slot};
+use crate::options::Terms;
 use crate::segment::Lifetime;
 use crate::segment::raw::{self, Content};
 use crate::shared::kept_of;
@@ -52,7 +53,7 @@ pub(crate) struct Written<'a> {
     reserved: Reserved<'a>,
     namespace: u16,
     key: &'a [u8],
-    value_len: usize,
+    size: u64,
     pub(crate) hash: KeyHash,
     version: Version,
 }
@@ -66,18 +67,33 @@ impl Core {
         time_to_live: Option<Duration>,
         expected: Expected,
     ) -> Result<Version, CompareError> {
-        self.check(key, value)?;
         let now = self.clock.now();
-        let deadline = deadline(now, time_to_live);
+        let terms = Terms::until(deadline(now, time_to_live), now);
+        self.put_on(namespace, key, value, &terms, expected)
+    }
+
+    pub(crate) fn put_on(
+        &self,
+        namespace: u16,
+        key: &[u8],
+        value: &[u8],
+        terms: &Terms<'_>,
+        expected: Expected,
+    ) -> Result<Version, CompareError> {
+        self.check(key, value)?;
         if self.folder.is_some() {
-            return self.put_logged(namespace, key, value, (deadline, now), expected);
+            return self.put_logged(namespace, key, value, terms, expected);
         }
+        let (deadline, now) = (terms.deadline, terms.now);
+        let _putting = self.shared.marks.put_begins(&terms.extras);
         let hash = self.shared.index.hash(namespace, key);
-        let times = (deadline, now);
-        if let Some(version) = self.overwrite(hash, (namespace, key), value, times, expected)? {
+        if !terms.extras.are_any()
+            && let Some(version) =
+                self.overwrite(hash, (namespace, key), value, (deadline, now), expected)?
+        {
             return Ok(version);
         }
-        let size = raw::size(key.len(), value.len(), false);
+        let size = raw::size(key.len(), value.len(), false, &terms.extras);
         let (reserved, is_due) = {
             let mut tiers = self.tiers.lock();
             let reserved = tiers.place(&self.shared, hash, size, deadline, now);
@@ -85,7 +101,7 @@ impl Core {
         };
         let reserved = reserved.map_err(PutError::from)?;
         // SAFETY: the place was reserved for a record of this size, just now.
-        let written = unsafe { self.write(reserved, hash, (namespace, key), value, deadline) };
+        let written = unsafe { self.write(reserved, hash, (namespace, key), value, terms) };
         let mut shard = self.shared.index.write(written.hash);
         let put = self.publish(&mut shard, &written, expected, now);
         drop(shard);
@@ -108,27 +124,29 @@ impl Core {
         hash: KeyHash,
         (namespace, key): (u16, &'a [u8]),
         value: &[u8],
-        deadline: Millis,
+        terms: &Terms<'_>,
     ) -> Written<'a> {
         // Relaxed: a number that nobody else gets, no more.
-        let version = kept_of(self.versions.fetch_add(1, Ordering::Relaxed));
+        let version = self.versions.fetch_add(1, Ordering::Relaxed);
         let content = Content {
             namespace,
             key,
             value,
-            lifetime: Lifetime::until(deadline, reserved.segment.epoch),
+            lifetime: Lifetime::until(terms.deadline, reserved.segment.epoch),
             version,
             backing: None,
+            extras: terms.extras,
         };
         // SAFETY: as the caller promises.
         unsafe { reserved.segment.write_raw(reserved.place.offset, &content) };
+        let size = raw::size(key.len(), value.len(), false, &terms.extras);
         Written {
             reserved,
             namespace,
             key,
-            value_len: value.len(),
+            size,
             hash,
-            version: Version(version),
+            version: Version(kept_of(version)),
         }
     }
 
@@ -154,18 +172,18 @@ impl Core {
         let slot = Slot::new(hash.tag, place, 0);
         match self.shared.index.publish(shard, slot, is_entry) {
             Some(replaced) => {
-                let cause = match self.see(replaced, now) {
-                    Some(_) => Cause::Replaced,
-                    None => Cause::Expired,
-                };
+                let cause = self.cause(replaced, now, Cause::Replaced);
+                if cause == Cause::Expired {
+                    self.shared.was_absent(namespace, key);
+                }
                 self.shared.gone(namespace, key, replaced.place(), cause);
                 self.shared.bury(replaced.place());
+                return Ok(());
             }
-            None if self.shared.samples.wants(hash.whole) => {
-                let size = raw::size(key.len(), written.value_len, false);
-                self.note(hash, size, false);
-            }
-            None => {}
+            None => self.shared.was_absent(namespace, key),
+        }
+        if self.shared.samples.wants(hash.whole) {
+            self.note(hash, written.size, false);
         }
         Ok(())
     }
@@ -213,14 +231,10 @@ impl Core {
         let Some(slot) = removed else {
             return Ok(false);
         };
-        let was_there = self.see(slot, now).is_some();
-        let cause = match was_there {
-            true => Cause::Removed,
-            false => Cause::Expired,
-        };
+        let cause = self.cause(slot, now, Cause::Removed);
         self.shared.gone(namespace, key, slot.place(), cause);
         self.shared.bury(slot.place());
-        Ok(was_there)
+        Ok(cause == Cause::Removed)
     }
 }
 

@@ -9,8 +9,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use aqe_memory::{ManualClock, MemoryConfig, OpenError, Store};
+use aqe_memory::{EntryOptions, ManualClock, MemoryConfig, OpenError, Store};
 use tempfile::TempDir;
 
 fn config() -> MemoryConfig {
@@ -69,6 +70,23 @@ impl Image {
             store.cleanup();
         }
         other.put(b"one", b"entry").unwrap();
+        let tagged = EntryOptions::default().tags(["a", "b"]);
+        let tagged = tagged.time_to_idle(Duration::from_secs(60));
+        for key in 0..20 {
+            let name = format!("tagged/{key:05}");
+            let value = value(key, 9);
+            let tags = if key < 10 {
+                &tagged
+            } else {
+                &EntryOptions::default()
+            };
+            store.put_with(name.as_bytes(), &value, tags).unwrap();
+            if key < 10 {
+                image.removed.push(name.clone());
+            }
+            image.put.entry(name).or_default().push(value);
+        }
+        store.invalidate_tag("b").unwrap();
         for key in (0..keys).step_by(10) {
             let name = format!("test/{key:05}");
             assert!(store.remove(name.as_bytes()).unwrap());

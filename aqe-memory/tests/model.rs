@@ -9,24 +9,52 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aqe_memory::{
-    Cleanup, CompareError, ManualClock, MemoryConfig, Namespace, Optimize, Store, Version,
+    Cleanup, CompareError, EntryOptions, ManualClock, MemoryConfig, Namespace, Optimize, Store,
+    Version,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 #[derive(Clone, Debug)]
 enum Call {
-    Put { key: u8, size: usize, millis: u64 },
-    CompareAndSet { key: u8, as_seen: bool },
-    Get { key: u8 },
-    Remove { key: u8 },
-    Advance { millis: u64 },
+    Put {
+        key: u8,
+        size: usize,
+        millis: u64,
+    },
+    PutWith {
+        key: u8,
+        size: usize,
+        idle: u64,
+        millis: u64,
+        tags: u8,
+        many: bool,
+    },
+    Invalidate {
+        tag: u8,
+    },
+    CompareAndSet {
+        key: u8,
+        as_seen: bool,
+    },
+    Get {
+        key: u8,
+    },
+    Remove {
+        key: u8,
+    },
+    Advance {
+        millis: u64,
+    },
     Cleanup,
     CleanUp(Cleanup),
     Optimize(Optimize),
     Analyze,
     Reopen,
-    Keys { prefix: Option<u8>, most: usize },
+    Keys {
+        prefix: Option<u8>,
+        most: usize,
+    },
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -34,6 +62,9 @@ fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         18 => (key(), sizes(), prop_oneof![1u64..300, 1u64..100_000, Just(u64::MAX)])
             .prop_map(|(key, size, millis)| Call::Put { key, size, millis }),
+        12 => (key(), sizes(), idles(), prop_oneof![1u64..3000, Just(u64::MAX)], 0u8..8, any::<bool>())
+            .prop_map(|(key, size, idle, millis, tags, many)| Call::PutWith { key, size, idle, millis, tags, many }),
+        3 => (0u8..3).prop_map(|tag| Call::Invalidate { tag }),
         6 => (key(), any::<bool>()).prop_map(|(key, as_seen)| Call::CompareAndSet { key, as_seen }),
         24 => key().prop_map(|key| Call::Get { key }),
         3 => key().prop_map(|key| Call::Remove { key }),
@@ -47,6 +78,11 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
+/// Times to idle; the longest is none.
+fn idles() -> impl Strategy<Value = u64> {
+    prop_oneof![1 => Just(u64::MAX), 2 => 1u64..300, 2 => 1000u64..20_000]
+}
+
 fn sizes() -> impl Strategy<Value = usize> {
     prop_oneof![8 => 0usize..200, 3 => 1000usize..5000, 1 => 20_000usize..30_000]
 }
@@ -55,6 +91,25 @@ struct Entry {
     value: Vec<u8>,
     version: Version,
     deadline: u64,
+    /// From when on it may be over: a read that was not written down before the process ended.
+    may_end: u64,
+    /// By how much a read prolongs it, and until when at most.
+    idle: Option<(u64, u64)>,
+    /// One bit for each.
+    tags: u8,
+}
+
+impl Entry {
+    fn new(value: Vec<u8>, version: Version, deadline: u64) -> Self {
+        Self {
+            value,
+            version,
+            deadline,
+            may_end: deadline,
+            idle: None,
+            tags: 0,
+        }
+    }
 }
 
 /// The store beside the map. `may_forget` says whether there is so little room that entries are evicted.
@@ -108,14 +163,83 @@ impl Pair {
         vec![key % 4; usize::from(key) + 1]
     }
 
+    /// How many entries there are at least, if none was forgotten, and at most.
+    fn counts(&self) -> (u64, u64) {
+        let count = |end: fn(&Entry) -> u64| {
+            let ends = self.entries.values().map(end);
+            ends.filter(|end| *end > self.now).count() as u64
+        };
+        (count(|entry| entry.may_end), count(|entry| entry.deadline))
+    }
+
     fn live(&self, key: &[u8]) -> Option<&Entry> {
         self.entries
             .get(key)
             .filter(|entry| entry.deadline > self.now)
     }
 
+    /// Entries that may have ended have done so or not.
+    fn settle(&mut self) {
+        let (now, store) = (self.now, self.store.as_ref().unwrap());
+        self.entries.retain(|key, entry| {
+            entry.may_end > now || entry.deadline <= now || store.contains(key)
+        });
+    }
+
+    /// An entry was found by a read.
+    fn was_read(&mut self, key: &[u8]) {
+        let now = self.now;
+        if let Some(entry) = self.entries.get_mut(key)
+            && let Some((idle, cap)) = entry.idle
+        {
+            entry.deadline = (now + idle).min(cap).max(entry.deadline);
+            entry.may_end = entry.deadline;
+        }
+    }
+
     fn call(&mut self, call: &Call) -> Result<(), TestCaseError> {
+        self.settle();
         match *call {
+            Call::PutWith {
+                key,
+                size,
+                idle,
+                millis,
+                tags,
+                many,
+            } => {
+                let (key, value) = (Self::key(key), self.value(size));
+                let named = (0..3).filter(|tag| tags & 1 << tag != 0);
+                let mut options =
+                    EntryOptions::default().tags(named.map(|tag| format!("tag {tag}")));
+                if millis < u64::MAX {
+                    options = options.time_to_live(Duration::from_millis(millis));
+                }
+                let cap = self.now.saturating_add(millis);
+                let mut entry = Entry::new(value.clone(), Version::from_number(0), cap);
+                if idle < u64::MAX {
+                    options = options.time_to_idle(Duration::from_millis(idle));
+                    entry = Entry::new(value.clone(), entry.version, cap.min(self.now + idle));
+                    entry.idle = Some((idle, cap));
+                }
+                entry.tags = tags;
+                if many {
+                    self.store()
+                        .put_many_with([(&key, &value)], &options)
+                        .unwrap();
+                    // To look is no read, but to ask for the version is.
+                    let found = self.store().get_versioned(&key);
+                    prop_assert!(found.is_some() || self.may_forget || idle == 0);
+                    entry.version = found.map_or(entry.version, |(_, version)| version);
+                } else {
+                    entry.version = self.store().put_with(&key, &value, &options).unwrap();
+                }
+                self.entries.insert(key, entry);
+            }
+            Call::Invalidate { tag } => {
+                self.store().invalidate_tag(&format!("tag {tag}")).unwrap();
+                self.entries.retain(|_, entry| entry.tags & 1 << tag == 0);
+            }
             Call::Put { key, size, millis } => {
                 let (key, value) = (Self::key(key), self.value(size));
                 let version = match millis {
@@ -126,32 +250,23 @@ impl Pair {
                 };
                 let deadline = self.now.saturating_add(millis);
                 let version = version.unwrap();
-                self.entries.insert(
-                    key,
-                    Entry {
-                        value,
-                        version,
-                        deadline,
-                    },
-                );
+                self.entries
+                    .insert(key, Entry::new(value, version, deadline));
             }
             Call::CompareAndSet { key, as_seen } => {
                 let key = Self::key(key);
                 let seen = self.store().get_versioned(&key).map(|(_, version)| version);
+                if seen.is_some() {
+                    self.was_read(&key);
+                }
                 let expected = if as_seen { seen } else { self.any_version() };
                 let value = self.value(10);
                 match self.store().compare_and_set(&key, expected, &value) {
                     Ok(version) => {
                         prop_assert_eq!(expected, seen);
                         let deadline = u64::MAX;
-                        self.entries.insert(
-                            key,
-                            Entry {
-                                value,
-                                version,
-                                deadline,
-                            },
-                        );
+                        self.entries
+                            .insert(key, Entry::new(value, version, deadline));
                     }
                     Err(CompareError::Changed { current }) => {
                         prop_assert_eq!(current, seen);
@@ -181,9 +296,8 @@ impl Pair {
             }
             Call::Optimize(optimize) => {
                 let report = self.store().optimize(optimize);
-                let live = self.entries.values().filter(|it| it.deadline > self.now);
                 prop_assert!(report.after.entries <= report.before.entries);
-                prop_assert!(report.after.entries >= live.count() as u64 || self.may_forget);
+                prop_assert!(report.after.entries >= self.counts().0 || self.may_forget);
                 prop_assert!(report.stopped.is_none() || self.may_forget, "{report:?}");
                 prop_assert!(report.record_bytes_after <= report.record_bytes_before);
             }
@@ -193,13 +307,9 @@ impl Pair {
                 let tiers = entries(&mut analysis.tiers.iter().map(|of| of.amount.entries));
                 let namespaces = entries(&mut analysis.namespaces.iter().map(|of| of.all.entries));
                 prop_assert_eq!((tiers, namespaces), (analysis.stats.entries, tiers));
-                let live = self
-                    .entries
-                    .values()
-                    .filter(|it| it.deadline > self.now)
-                    .count() as u64;
+                let (least, most) = self.counts();
                 let seen = analysis.stats.entries - analysis.expired_entries;
-                prop_assert!(seen == live || self.may_forget && seen < live);
+                prop_assert!(seen <= most && (seen >= least || self.may_forget));
             }
             // A store writes nothing when it is dropped: this is what is left when the process is killed.
             Call::Reopen if self.folder.is_some() => {
@@ -207,6 +317,12 @@ impl Pair {
                 drop(self.store.take());
                 self.store = Some(open(&config, self.folder.as_ref(), &self.clock));
                 prop_assert_eq!(self.store().damage(), []);
+                for entry in self.entries.values_mut() {
+                    let idle = entry.idle.map_or(0, |(idle, _)| idle);
+                    entry.may_end = entry
+                        .may_end
+                        .min(entry.deadline - entry.deadline.min(idle / 8));
+                }
             }
             Call::Reopen => {}
             Call::Keys { prefix, most } => self.check_keys(prefix, most)?,
@@ -221,8 +337,13 @@ impl Pair {
         self.entries.values().next().map(|entry| entry.version)
     }
 
-    fn check(&self, key: &[u8]) -> Result<(), TestCaseError> {
+    fn check(&mut self, key: &[u8]) -> Result<(), TestCaseError> {
+        self.settle();
         let found = self.store().get_versioned(key);
+        let is_live = self.live(key).is_some();
+        if found.is_some() && is_live {
+            self.was_read(key);
+        }
         let expected = self.live(key);
         match (found, expected) {
             (Some((value, version)), Some(entry)) => {

@@ -12,7 +12,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use aqe_memory::{Compression, Damage, ManualClock, MemoryConfig, OpenError, Reader, Store};
+use aqe_memory::{
+    Compression, Damage, EntryOptions, ManualClock, MemoryConfig, OpenError, Reader, Store,
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -626,6 +628,74 @@ fn the_number_of_a_file_that_is_gone_is_not_given_again() {
     open().put(b"key", b"value").unwrap();
     assert!(reader.contains(b"key").unwrap());
     assert!(open().contains(b"key"));
+    assert!(open_at(folder.path(), &clock).contains(b"key").unwrap());
+}
+
+/// What is void for the store is void for a reader, whether it was there before or opens the folder afterwards.
+#[test]
+fn a_tag_that_was_invalidated_is_so_for_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new();
+    let store = Store::open_with_clock(folder.path(), config(), &clock).unwrap();
+    let before = open_at(folder.path(), &clock);
+    let tagged = EntryOptions::default().tags(["tag"]);
+    for round in 0..3u64 {
+        for number in 0..500u64 {
+            let options = match number % 2 {
+                0 => tagged.clone(),
+                _ => EntryOptions::default(),
+            };
+            let key = number.to_le_bytes();
+            store.put_with(&key, &value(round, 500), &options).unwrap();
+        }
+        assert!(before.contains(&0u64.to_le_bytes()).unwrap());
+        assert_eq!(before.keys(b"", None, 1000).unwrap().len(), 500);
+        store.invalidate_tag("tag").unwrap();
+        for reader in [&before, &open_at(folder.path(), &clock)] {
+            for number in 0..500u64 {
+                let there = reader.contains(&number.to_le_bytes()).unwrap();
+                assert_eq!(there, number % 2 == 1, "{number} in round {round}");
+            }
+            assert_eq!(reader.keys(b"", None, 1000).unwrap().len(), 250);
+        }
+        store.cleanup();
+    }
+}
+
+/// A reader sees a life that was prolonged as far as that is written down.
+#[test]
+fn what_is_read_by_the_writer_lives_on_for_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new();
+    let store = Store::open_with_clock(folder.path(), config(), &clock).unwrap();
+    let reader = open_at(folder.path(), &clock);
+    let idle = EntryOptions::default().time_to_idle(Duration::from_secs(8));
+    store.put_with(b"key", b"value", &idle).unwrap();
+    for _ in 0..5 {
+        clock.advance(Duration::from_secs(7));
+        assert!(reader.contains(b"key").unwrap());
+        assert!(store.get(b"key").is_some());
+        assert!(open_at(folder.path(), &clock).contains(b"key").unwrap());
+    }
+    clock.advance(Duration::from_secs(8));
+    assert!(!reader.contains(b"key").unwrap());
+    assert!(!open_at(folder.path(), &clock).contains(b"key").unwrap());
+}
+
+/// Of two records of one version, the one that ends last counts, also if it lies in the file that was begun first.
+#[test]
+fn the_last_deadline_counts_in_whatever_file_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new();
+    let store = Store::open_with_clock(folder.path(), config(), &clock).unwrap();
+    let seconds = Duration::from_secs;
+    // Ends when the key does that is read after seven seconds, and so has begun the file in which that is written.
+    store.put_for(b"other", b"value", seconds(15)).unwrap();
+    let idle = EntryOptions::default().time_to_idle(seconds(8));
+    store.put_with(b"key", b"value", &idle).unwrap();
+    clock.advance(seconds(7));
+    assert!(store.get(b"key").is_some());
+    clock.advance(seconds(2));
     assert!(open_at(folder.path(), &clock).contains(b"key").unwrap());
 }
 

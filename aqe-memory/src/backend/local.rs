@@ -141,10 +141,13 @@ impl Store {
 impl From<PutError> for StoreError {
     fn from(error: PutError) -> Self {
         match error {
-            PutError::KeyTooLong { .. } | PutError::ValueTooLarge { .. } => {
-                Self::Rejected(Box::new(error))
+            PutError::KeyTooLong { .. }
+            | PutError::ValueTooLarge { .. }
+            | PutError::TooManyTags { .. }
+            | PutError::TagTooLong { .. } => Self::Rejected(Box::new(error)),
+            PutError::OutOfMemory | PutError::DiskFull | PutError::TooManyMarks { .. } => {
+                Self::Full(Box::new(error))
             }
-            PutError::OutOfMemory | PutError::DiskFull => Self::Full(Box::new(error)),
             PutError::Disk(_) => Self::Failed(Box::new(error)),
         }
     }

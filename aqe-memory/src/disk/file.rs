@@ -259,6 +259,7 @@ fn fill(
 mod tests {
     use super::*;
     use crate::segment::Lifetime;
+    use crate::segment::extras::Extras;
     use crate::segment::packed::{Form, Packed};
 
     const SEED: u32 = 99;
@@ -271,6 +272,7 @@ mod tests {
             lifetime: Lifetime::until(5, 0),
             version: number.into(),
             form: Form::Plain,
+            extras: Extras::default(),
             stored: &[number; 30],
         };
         packed.write(&mut record);

@@ -16,6 +16,7 @@ use super::system;
 use crate::clock::Millis;
 use crate::disk::OnDisk;
 use crate::index::Slot;
+use crate::marks::Mark;
 use crate::seal::KEY_REF;
 use crate::seal::Opener;
 use crate::segment::Segment;
@@ -30,6 +31,8 @@ pub(crate) struct Known {
     pub(crate) epoch: Millis,
     pub(crate) end: Millis,
     pub(crate) seed: u32,
+    /// Whether some of its records have tags.
+    pub(crate) has_tags: bool,
     /// What it says of the key of its records, if they are sealed.
     pub(crate) key: Option<[u8; KEY_REF]>,
 }
@@ -44,6 +47,7 @@ impl Known {
             epoch: segment.epoch,
             end: segment.end,
             seed: on_disk.seed,
+            has_tags: segment.has_tags(),
             key: segment.opener.as_ref().map(Opener::key_ref),
         }
     }
@@ -59,13 +63,15 @@ pub(crate) struct Snapshot {
     /// The version that the next record was to have.
     pub(crate) version: u64,
     pub(crate) files: Vec<Known>,
+    /// Tags that were invalidated: namespace, hash, and when.
+    pub(crate) marks: Vec<(u16, u64, Mark)>,
     /// For each shard, the slots: the number of a segment is the place of its file in `files`.
     pub(crate) shards: Vec<Vec<Slot>>,
 }
 
 const NAME: &str = "index";
 const MAGIC: &[u8; 8] = b"aqe-idx\n";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// What is longer is not ours: a slot for each byte of every segment there can be would be longer, but not by what is
 /// stored in it.
 const MOST_BYTES: u64 = 8 << 30;
@@ -92,8 +98,9 @@ impl Snapshot {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let slots: usize = self.shards.iter().map(Vec::len).sum();
-        let mut bytes =
-            Vec::with_capacity(128 + self.files.len() * 80 + self.shards.len() * 4 + slots * 8);
+        let mut bytes = Vec::with_capacity(
+            128 + self.files.len() * 80 + self.marks.len() * 34 + self.shards.len() * 4 + slots * 8,
+        );
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&self.store);
@@ -101,6 +108,7 @@ impl Snapshot {
         bytes.extend_from_slice(&self.version.to_le_bytes());
         bytes.extend_from_slice(&(self.files.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&(self.shards.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&(self.marks.len() as u32).to_le_bytes());
         for known in &self.files {
             bytes.extend_from_slice(&known.file.to_le_bytes());
             bytes.extend_from_slice(&known.used.to_le_bytes());
@@ -108,8 +116,16 @@ impl Snapshot {
             bytes.extend_from_slice(&known.epoch.to_le_bytes());
             bytes.extend_from_slice(&known.end.to_le_bytes());
             bytes.extend_from_slice(&known.seed.to_le_bytes());
+            bytes.push(known.has_tags.into());
             bytes.push(known.key.is_some().into());
             bytes.extend_from_slice(&known.key.unwrap_or([0; KEY_REF]));
+        }
+        for (namespace, tag, mark) in &self.marks {
+            bytes.extend_from_slice(&namespace.to_le_bytes());
+            bytes.extend_from_slice(&tag.to_le_bytes());
+            bytes.extend_from_slice(&mark.version.to_le_bytes());
+            bytes.extend_from_slice(&mark.until.to_le_bytes());
+            bytes.extend_from_slice(&mark.file.to_le_bytes());
         }
         for shard in &self.shards {
             bytes.extend_from_slice(&(shard.len() as u32).to_le_bytes());
@@ -133,6 +149,7 @@ impl Snapshot {
         let store = *take(&mut rest)?;
         let (hashing, version) = (long(&mut rest)?, long(&mut rest)?);
         let (files, shards) = (word(&mut rest)?, word(&mut rest)?);
+        let marks = word(&mut rest)?;
         let mut known = Vec::new();
         for _ in 0..files {
             known.push(Known {
@@ -142,12 +159,28 @@ impl Snapshot {
                 epoch: long(&mut rest)?,
                 end: long(&mut rest)?,
                 seed: word(&mut rest)?,
+                has_tags: match take(&mut rest)? {
+                    [0] => false,
+                    [1] => true,
+                    _ => return None,
+                },
                 key: match (take(&mut rest)?, *take(&mut rest)?) {
                     ([0], key) if key == [0; KEY_REF] => None,
                     ([1], key) => Some(key),
                     _ => return None,
                 },
             });
+        }
+        let mut marked = Vec::new();
+        for _ in 0..marks {
+            let namespace = u16::from_le_bytes(*take(&mut rest)?);
+            let tag = long(&mut rest)?;
+            let mark = Mark {
+                version: long(&mut rest)?,
+                until: long(&mut rest)?,
+                file: long(&mut rest)?,
+            };
+            marked.push((namespace, tag, mark));
         }
         let (mut counts, mut slots) = rest.split_at_checked(shards as usize * 4)?;
         let mut decoded = Vec::new();
@@ -169,6 +202,7 @@ impl Snapshot {
             hashing,
             version,
             files: known,
+            marks: marked,
             shards: decoded,
         })
     }
@@ -205,6 +239,7 @@ mod tests {
             epoch: 1_600_000_000_000,
             end: Millis::MAX,
             seed: 77,
+            has_tags: file == 2,
             key: (file == 1).then_some([8; KEY_REF]),
         };
         Snapshot {
@@ -212,6 +247,15 @@ mod tests {
             hashing: 5,
             version: 99,
             files: (0..3).map(known).collect(),
+            marks: vec![(
+                7,
+                8,
+                Mark {
+                    version: 9,
+                    until: 10,
+                    file: 11,
+                },
+            )],
             shards: vec![vec![slot(0), slot(1)], vec![], vec![slot(2)]],
         }
     }

@@ -12,6 +12,7 @@ mod pages;
 mod slot;
 
 use std::hash::{BuildHasher, Hasher};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
@@ -123,6 +124,7 @@ impl Index {
     pub(crate) fn fill(&self, shard: usize, slots: impl ExactSizeIterator<Item = Slot>) {
         let mut shard = self.shards[shard].write();
         let before = shard.table.allocation_size();
+        shard.moved += 1;
         shard.table.reserve(slots.len(), hash_of);
         for slot in slots {
             shard.publish(slot, |_| false);
@@ -134,6 +136,7 @@ impl Index {
     pub(crate) fn shrink(&self, shard: &mut Shard) {
         if shard.table.len() * 4 < shard.table.capacity() {
             let before = shard.table.allocation_size();
+            shard.moved += 1;
             shard.table.shrink_to(shard.table.len() * 2, hash_of);
             self.account(before, shard.table.allocation_size());
         }
@@ -157,6 +160,8 @@ impl Index {
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     table: HashTable<AtomicU64, Pages>,
+    /// How often slots may have changed places.
+    moved: u64,
 }
 
 impl Shard {
@@ -219,11 +224,29 @@ impl Shard {
         self.table.iter().map(load)
     }
 
+    /// How many places for slots there are, taken or not.
+    pub(crate) fn places(&self) -> usize {
+        self.table.num_buckets()
+    }
+
+    /// Slots keep their places for as long as this is the same.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// The slots in some of the places.
+    pub(crate) fn slots_at(&self, places: Range<usize>) -> impl Iterator<Item = Slot> {
+        let slots = places.filter_map(|place| self.table.get_bucket(place));
+        slots.map(|slot| Slot::from_bits(slot.load(Ordering::Relaxed)))
+    }
+
     fn publish(&mut self, slot: Slot, mut current: impl FnMut(Slot) -> bool) -> Option<Slot> {
         let is_it = |other: &AtomicU64| {
             let other = Slot::from_bits(other.load(Ordering::Relaxed));
             other.tag() == slot.tag() && current(other)
         };
+        // A table that has no room left grows, or tidies up in place.
+        self.moved += u64::from(self.table.len() == self.table.capacity());
         match self.table.entry(spread(slot.tag()), is_it, hash_of) {
             Entry::Occupied(mut entry) => {
                 let before = std::mem::replace(entry.get_mut(), AtomicU64::new(slot.bits()));

@@ -39,7 +39,8 @@ pub struct Analysis {
     pub remaining: Vec<HistogramBar>,
     /// The largest entries as they are stored, the largest first; at most 20.
     pub largest: Vec<LargeEntry>,
-    /// Entries that are over and were not cleared away yet. They are among those of the tiers and of namespaces.
+    /// Entries that are over, or have an invalidated tag, and were not cleared away yet. They are among those of the tiers and of
+    /// namespaces.
     pub expired_entries: u64,
     /// Bytes that those take.
     pub expired_bytes: u64,
@@ -361,7 +362,7 @@ impl Sums {
                 .add(seen);
         }
         count(&mut self.ages[bar(age)], seen);
-        match seen.deadline <= now {
+        match seen.is_over(now) {
             true => count(&mut self.expired, seen),
             false => {
                 let left = match seen.deadline {

@@ -151,7 +151,7 @@ impl Core {
             let (entries, bytes) = sites.entry(site).or_default();
             *entries += 1;
             *bytes += seen.size;
-            if seen.deadline <= now && tier != EntryTier::Disk {
+            if seen.is_over(now) && tier != EntryTier::Disk {
                 expired += seen.size;
             }
         });

@@ -18,6 +18,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) version: u64,
     pub(crate) deadline: Millis,
+    /// Whether one of its tags was invalidated.
+    pub(crate) is_void: bool,
     pub(crate) kind: Kind,
     /// When the segment was begun in which it lies.
     pub(crate) epoch: Millis,
@@ -29,6 +31,13 @@ pub(crate) struct Seen<'a> {
     pub(crate) stored: u64,
     /// The dictionary that its value needs; zero for none.
     pub(crate) dictionary: u32,
+}
+
+impl Seen<'_> {
+    /// Whether no read gives it any more.
+    pub(crate) fn is_over(&self, now: Millis) -> bool {
+        self.is_void || self.deadline <= now
+    }
 }
 
 impl Core {
@@ -70,6 +79,7 @@ impl Shared {
                     key: record.key(),
                     version: record.version(),
                     deadline: record.lifetime().deadline(segment.epoch),
+                    is_void: self.is_void(record),
                     kind: Kind::Raw,
                     epoch: segment.epoch,
                     size: record.size().into(),
@@ -81,38 +91,47 @@ impl Shared {
             Kind::Packed if segment.opener.is_none() => {
                 // SAFETY: as above.
                 let bytes = unsafe { segment.packed(place.offset) };
-                show_packed(segment, bytes, bytes.len(), each);
+                self.show_packed(segment, bytes, bytes.len(), each);
             }
             Kind::Packed | Kind::Cold => with_scratch(|bytes| {
                 if self.fetch(segment, place.offset, bytes).is_some() {
                     let sealed = segment.opener.is_some();
                     let size = packed::finished_len(bytes.len(), sealed);
-                    show_packed(segment, bytes, size, each);
+                    self.show_packed(segment, bytes, size, each);
                 }
             }),
         }
     }
-}
 
-fn show_packed(segment: &Segment, bytes: &[u8], size: usize, each: &mut impl FnMut(&Seen<'_>)) {
-    let Some(record) = Packed::read(bytes) else {
-        return;
-    };
-    let stored = record.stored.len() as u64;
-    let (value, dictionary) = match record.form {
-        Form::Encoded(form) => (form.raw_len() as u64, form.dictionary()),
-        Form::Plain | Form::Gone => (stored, 0),
-    };
-    each(&Seen {
-        namespace: record.namespace,
-        key: record.key,
-        version: kept_of(record.version),
-        deadline: record.lifetime.deadline(segment.epoch),
-        kind: segment.kind,
-        epoch: segment.epoch,
-        size: packed::space(size),
-        value,
-        stored,
-        dictionary,
-    });
+    fn show_packed(
+        &self,
+        segment: &Segment,
+        bytes: &[u8],
+        size: usize,
+        each: &mut impl FnMut(&Seen<'_>),
+    ) {
+        let Some(record) = Packed::read(bytes) else {
+            return;
+        };
+        let stored = record.stored.len() as u64;
+        let (value, dictionary) = match record.form {
+            Form::Encoded(form) => (form.raw_len() as u64, form.dictionary()),
+            Form::Plain | Form::Gone | Form::Mark => (stored, 0),
+        };
+        each(&Seen {
+            namespace: record.namespace,
+            key: record.key,
+            version: kept_of(record.version),
+            deadline: record.lifetime.deadline(segment.epoch),
+            is_void: self
+                .marks
+                .is_void(record.namespace, record.version, record.extras.tags),
+            kind: segment.kind,
+            epoch: segment.epoch,
+            size: packed::space(size),
+            value,
+            stored,
+            dictionary,
+        });
+    }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::news::{Candidate, News};
+use super::news::{Candidate, News, prolonged};
 use super::{Keys, ReaderStats};
 use crate::clock::Millis;
 use crate::disk::error::{DiskError, OpenError};
@@ -24,6 +24,7 @@ use crate::disk::superblock::Superblock;
 use crate::disk::tip::{Counts, Watch};
 use crate::disk::{OnDisk, file};
 use crate::index::{Index, MOST_SEGMENTS, Place, Slot};
+use crate::marks::{Mark, Marks};
 use crate::seal::{KEY_REF, Opener, Vault, What};
 use crate::segment::packed::{self, Form, Packed};
 use crate::shared::with_scratch;
@@ -39,6 +40,8 @@ pub(super) struct Catalog {
     watch: Option<Watch>,
     seen: Counts,
     index: Index,
+    /// Which tags were invalidated.
+    marks: Marks,
     /// By the number that slots have for it.
     known: Vec<Option<Known>>,
     /// From the number of a file to that in slots.
@@ -111,6 +114,8 @@ impl Catalog {
             watch: None,
             seen: Counts::default(),
             index: Index::new(SHARDS, superblock.seed),
+            // It takes in whatever the writer has found room for.
+            marks: Marks::new(superblock.seed, u64::MAX),
             superblock,
             known: Vec::new(),
             numbers: BTreeMap::new(),
@@ -166,6 +171,12 @@ impl Catalog {
         stats.resident_bytes = self.index.bytes() + files as u64;
         stats.refreshes = self.refreshes;
         stats.records = self.records;
+    }
+
+    /// Whether a tag of a record's entry was invalidated after the entry was put.
+    pub(super) fn is_void(&self, packed: &Packed<'_>) -> bool {
+        let tags = packed.extras.tags;
+        self.marks.is_void(packed.namespace, packed.version, tags)
     }
 
     /// Copies the record of a key, if there is one, and gives what its deadline counts from. It may say that the entry is gone.
@@ -226,7 +237,8 @@ impl Catalog {
                     offset: found.offset,
                 };
                 let packed = &found.packed;
-                if found.offset < file.used && packed.form != Form::Gone {
+                let is_value = !matches!(packed.form, Form::Gone | Form::Mark);
+                if found.offset < file.used && is_value && !self.is_void(packed) {
                     let hash = self.index.hash(packed.namespace, packed.key);
                     let shard = self.index.read(hash);
                     if shard.find(hash, |slot| slot.place() == place).is_some() {
@@ -433,6 +445,9 @@ impl Catalog {
     }
 
     fn purge_now(&mut self) {
+        let oldest = self.numbers.keys().next().copied().unwrap_or(0);
+        // No record is left that they make void.
+        self.marks.drop_if(|mark| mark.file <= oldest);
         for shard in self.index.shards() {
             let mut shard = shard.write();
             shard.retain(|slot| self.known[slot.place().segment as usize].is_some());
@@ -495,6 +510,9 @@ impl Catalog {
             })?;
             places.push(place.map(|at| (at, known.used)));
         }
+        for (namespace, tag, mark) in &snapshot.marks {
+            self.marks.set(*namespace, *tag, *mark);
+        }
         for (shard, slots) in snapshot.shards.iter().enumerate() {
             let slots = slots.iter().filter_map(|slot| {
                 let Place { segment, offset } = slot.place();
@@ -542,10 +560,26 @@ impl Catalog {
         if length as u64 <= file::HEADER + u64::from(file.used) {
             return Ok(None);
         }
-        let news = News::read(&self.index, at, &|each| {
-            self.scan(number, file, file.used, each)
+        let news = News::read(&|each| self.scan(number, file, file.used, each), &|found| {
+            self.candidate(found, file, at)
         });
         news.map(Some)
+    }
+
+    /// What a record says of a key. What it says of a tag is noted.
+    fn candidate(&self, found: &FoundRecord<'_>, file: &Known, at: u32) -> Option<Candidate> {
+        let packed = &found.packed;
+        if let Some((tag, file)) = packed.mark() {
+            let mark = Mark {
+                version: packed.version,
+                // It goes when no older file is left.
+                until: Millis::MAX,
+                file,
+            };
+            self.marks.set(packed.namespace, tag, mark);
+            return None;
+        }
+        Candidate::new(&self.index, found, file.epoch, at)
     }
 
     fn scan(
@@ -563,17 +597,21 @@ impl Catalog {
 
     /// Enters the newest of each key's records into the index, unless what is there is newer.
     fn settle(&self, mut candidates: Vec<Candidate>) -> Result<(), DiskError> {
-        candidates.sort_unstable_by_key(|candidate| (candidate.key, candidate.version));
+        candidates.sort_unstable_by_key(|candidate| {
+            (candidate.key, candidate.version, candidate.prolonged)
+        });
         for of_key in candidates.chunk_by(|one, other| one.key == other.key) {
             let Some(newest) = of_key.last() else {
                 continue;
             };
             let mut shard = self.index.write(newest.hash);
-            let (mut version, mut failed) = (0, None);
+            let (mut known, mut failed) = ((0, None), None);
             let there = shard.find(newest.hash, |slot| {
                 with_scratch(|record| match self.fetch(slot.place(), record) {
                     Ok(true) => Packed::read(record).is_some_and(|other| {
-                        version = other.version;
+                        let file = self.file(slot.place());
+                        let deadline = file.and_then(|file| prolonged(&other, file.epoch));
+                        known = (other.version, deadline);
                         newest.is_of(&self.index, &other)
                     }),
                     // It does not count any more, or never did.
@@ -588,7 +626,7 @@ impl Catalog {
             let kind = if newest.is_gone { GONE } else { ENTRY };
             let slot = Slot::new(newest.hash.tag, newest.place, kind);
             match (there, failed) {
-                (Some(_), _) if version > newest.version => {}
+                (Some(_), _) if known > (newest.version, newest.prolonged) => {}
                 // A copy of the same version is there for the other one to go.
                 (Some(there), _) => {
                     shard.replace(newest.hash, |slot| slot == there, slot);
@@ -700,6 +738,10 @@ mod tests {
     /// Between two looks at the counters, the writer may have removed the file that a slot names. That says nothing of the
     /// entry: it is looked up again.
     #[test]
+    #[cfg_attr(
+        not(feature = "encryption"),
+        expect(clippy::unit_arg, reason = "there are no keys then")
+    )]
     fn an_entry_whose_file_went_is_not_taken_for_none() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), MemoryConfig::default()).unwrap();

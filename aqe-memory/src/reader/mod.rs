@@ -36,6 +36,9 @@
 //!
 //! # What it does not do
 //!
+//! Its reads prolong no entry's life, and it knows of the writer's reads what is written of them: an entry that lives
+//! [while it is read](crate::EntryOptions::time_to_idle) may end for a reader an eighth of its time sooner.
+//!
 //! It reads the clock by itself, when it is opened and as a store does. Between two processes that were started before and
 //! after somebody set the machine's clock, entries end at different moments.
 

@@ -145,6 +145,7 @@ impl ReaderNamespace {
                 match Packed::read(record) {
                     Some(packed)
                         if packed.form != Form::Gone
+                            && !catalog.is_void(&packed)
                             && packed.lifetime.deadline(epoch) > self.core.clock.now() =>
                     {
                         show(catalog, &packed, tries)

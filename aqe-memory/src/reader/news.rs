@@ -1,5 +1,6 @@
 //! What was written to a file since it was read last.
 
+use crate::clock::Millis;
 use crate::disk::error::DiskError;
 use crate::disk::file;
 use crate::disk::recovery::{Damage, FoundRecord};
@@ -20,14 +21,17 @@ pub(super) struct News {
 type Scan<'a> =
     dyn Fn(&mut dyn FnMut(FoundRecord<'_>)) -> Result<(u32, Vec<Damage>), DiskError> + 'a;
 
+/// What makes of a record what it says of a key, if it says anything of one.
+type Take<'a> = dyn Fn(&FoundRecord<'_>) -> Option<Candidate> + 'a;
+
 impl News {
     /// Reads them, twice if need be: the pages of a file are not read at one moment. What was being written when the first was
     /// read may have been written, and another record behind it, when the second was, and looks like damage then. Up to the
     /// last record that was found, everything was written before that, so that what is still damaged there is damage.
-    pub(super) fn read(index: &Index, segment: u32, scan: &Scan<'_>) -> Result<Self, DiskError> {
+    pub(super) fn read(scan: &Scan<'_>, candidate: &Take<'_>) -> Result<Self, DiskError> {
         let mut candidates = Vec::new();
         let (used, damage) = scan(&mut |found| {
-            candidates.extend(Candidate::new(index, &found, segment));
+            candidates.extend(candidate(&found));
         })?;
         if damage.is_empty() {
             return Ok(Self {
@@ -40,7 +44,7 @@ impl News {
         let (_, mut damage) = scan(&mut |found| {
             // What is behind that may be half written now.
             if found.offset < used {
-                candidates.extend(Candidate::new(index, &found, segment));
+                candidates.extend(candidate(&found));
             }
         })?;
         damage.retain(|damage| damage.bytes.start < file::HEADER + u64::from(used));
@@ -60,12 +64,19 @@ pub(super) struct Candidate {
     pub(super) key: (u64, u64),
     pub(super) version: u64,
     pub(super) place: Place,
+    /// See [`prolonged`].
+    pub(super) prolonged: Option<Millis>,
     pub(super) is_gone: bool,
 }
 
 impl Candidate {
     /// `None` for one that lies where no writer puts any.
-    fn new(index: &Index, found: &FoundRecord<'_>, segment: u32) -> Option<Self> {
+    pub(super) fn new(
+        index: &Index,
+        found: &FoundRecord<'_>,
+        epoch: Millis,
+        segment: u32,
+    ) -> Option<Self> {
         let packed = &found.packed;
         let hash = index.hash(packed.namespace, packed.key);
         (found.offset < MOST_BYTES_IN_SEGMENT).then(|| Self {
@@ -76,6 +87,7 @@ impl Candidate {
                 segment,
                 offset: found.offset,
             },
+            prolonged: prolonged(packed, epoch),
             is_gone: packed.form == Form::Gone,
         })
     }
@@ -87,12 +99,19 @@ impl Candidate {
     }
 }
 
+/// Of a sliding entry, which of several records of one version counts: the one that ends last.
+pub(super) fn prolonged(packed: &Packed<'_>, epoch: Millis) -> Option<Millis> {
+    let sliding = packed.extras.sliding;
+    sliding.map(|_| packed.lifetime.deadline(epoch))
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
     use super::*;
     use crate::segment::Lifetime;
+    use crate::segment::extras::Extras;
 
     /// A scan that finds other records, and other damage, at each call.
     fn read(images: &[(&[u32], &[u64], u32)]) -> (Vec<u32>, u32, usize) {
@@ -106,6 +125,7 @@ mod tests {
                     lifetime: Lifetime::until(5, 0),
                     version: offset.into(),
                     form: Form::Plain,
+                    extras: Extras::default(),
                     stored: &[],
                 };
                 each(FoundRecord {
@@ -121,7 +141,7 @@ mod tests {
             });
             Ok((used, damage.collect()))
         };
-        let news = News::read(&index, 0, &scan).unwrap();
+        let news = News::read(&scan, &|found| Candidate::new(&index, found, 0, 0)).unwrap();
         assert_eq!(calls.get(), images.len());
         let offsets = news
             .candidates

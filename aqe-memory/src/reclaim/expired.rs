@@ -60,7 +60,10 @@ impl Core {
         let mut shard = self.shared.index.write(hash);
         let removed = shard.remove(hash, |slot| {
             // Somebody may have put another value meanwhile.
-            self.is_entry(slot, namespace, key) && self.see(slot, now).is_none()
+            let is_over = self.shared.view(slot, |view| {
+                view.namespace == namespace && view.key == key && view.deadline <= now
+            });
+            is_over.unwrap_or(false)
         });
         if let Some(slot) = removed {
             self.shared

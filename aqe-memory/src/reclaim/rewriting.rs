@@ -72,6 +72,7 @@ impl Core {
             self.tiers.lock().put_back(&self.shared, &rewrite);
             return moved.map(|()| Some(Rewritten::Left));
         }
+        self.tiers.lock().end_rewrite();
         let cleared = self.shared.remove_segment(rewrite.number());
         self.tiers.lock().reuse(&cleared);
         Ok(Some(Rewritten::Moved))

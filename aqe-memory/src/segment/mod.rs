@@ -4,6 +4,7 @@
 //! what the store holds can be counted in pages instead of guessed. All `unsafe` of the crate is in this folder.
 
 mod directory;
+pub(crate) mod extras;
 pub(crate) mod packed;
 mod pins;
 pub(crate) mod raw;
@@ -64,6 +65,8 @@ pub(crate) struct Segment {
     dead: AtomicU32,
     /// Whether it is damaged and kept as it is.
     is_spared: AtomicBool,
+    /// Whether records with tags were written to it.
+    has_tags: AtomicBool,
     /// How many dictionaries there were, and one more, when it was found to be as small as it gets. Zero before.
     judged: AtomicU32,
     /// The latest deadline of its records.
@@ -180,6 +183,7 @@ impl Segment {
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(0),
             is_spared: AtomicBool::new(false),
+            has_tags: AtomicBool::new(false),
             judged: AtomicU32::new(0),
             last_deadline: AtomicU64::new(0),
             lowest_version: AtomicU64::new(u64::MAX),
@@ -228,6 +232,7 @@ impl Segment {
             pending: AtomicU32::new(0),
             dead: AtomicU32::new(dead),
             is_spared: AtomicBool::new(false),
+            has_tags: AtomicBool::new(false),
             judged: AtomicU32::new(0),
             last_deadline: AtomicU64::new(last_deadline),
             lowest_version: AtomicU64::new(u64::MAX),
@@ -249,6 +254,9 @@ impl Segment {
             (self.on_disk?, self.opener.clone()),
             &self.resident,
         );
+        if self.has_tags() {
+            cooled.note_tags();
+        }
         cooled.note_version(self.lowest_version());
         cooled.judge(self.judged());
         Some(cooled)
@@ -337,6 +345,16 @@ impl Segment {
 
     pub(crate) fn is_spared(&self) -> bool {
         self.is_spared.load(Ordering::Relaxed)
+    }
+
+    /// Says that a record with tags is written to it, or was. The caller holds the lock of the tiers, or publishes the record
+    /// under that of a shard afterwards.
+    pub(crate) fn note_tags(&self) {
+        self.has_tags.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_tags(&self) -> bool {
+        self.has_tags.load(Ordering::Relaxed)
     }
 
     /// Says that a record of this version is in its file, or may be. Under the lock of the tiers.

@@ -2,7 +2,7 @@
 //!
 //! A record is, in this order and without gaps: a word with its length (28 bits) and its form (4), a checksum of all the
 //! rest and of the segment's seed, the version (6 bytes), the lifetime (4), the namespace, the length of the key and, if the value was compressed, its
-//! length (LEB128) and, if with a dictionary, the number of that, the key, and what is stored. Numbers are little-endian. The bytes are the same in memory and in a
+//! length (LEB128) and, if with a dictionary, the number of that, what it says [besides](Extras), the key, and what is stored. Numbers are little-endian. The bytes are the same in memory and in a
 //! file.
 //!
 //! Of a sealed record, everything behind the lifetime is encrypted, and a tag follows that fits this, the word, the version
@@ -10,6 +10,7 @@
 
 use std::slice;
 
+use super::extras::{self, Extras, MOST_TAGS, Sliding};
 use super::{Lifetime, Segment};
 use crate::codec::{self, Codec};
 use crate::index::UNIT;
@@ -23,6 +24,7 @@ pub(crate) struct Packed<'a> {
     pub(crate) lifetime: Lifetime,
     pub(crate) version: u64,
     pub(crate) form: Form,
+    pub(crate) extras: Extras<'a>,
     pub(crate) stored: &'a [u8],
 }
 
@@ -35,7 +37,14 @@ pub(crate) enum Form {
     Encoded(codec::Form),
     /// There is none: the record says that the key's entry was removed.
     Gone,
+    /// There is none: the key is the hash of a tag, and older entries of the namespace that have it are void.
+    Mark,
 }
+
+/// Added to the namespace of a record of a sliding entry, of one with tags, and of a mark.
+const SLIDING: u32 = 1 << 16;
+const TAGGED: u32 = 1 << 17;
+const MARK: u32 = 1 << 18;
 
 const PLAIN: u8 = 0;
 const GONE: u8 = 1;
@@ -58,9 +67,12 @@ const LENGTHS: usize = 4 * 5;
 pub(crate) const MOST_BYTES: usize = 1 << LENGTH_BITS;
 const LENGTH_BITS: u32 = 28;
 
+/// What it says besides takes at most this.
+const EXTRAS: usize = Sliding::BYTES + 1 + MOST_TAGS * extras::TAG;
+
 /// The most bytes that a record of a key takes beside what is stored.
 pub(crate) const fn overhead(key: usize) -> usize {
-    FIXED + LENGTHS + key + TAG
+    FIXED + LENGTHS + EXTRAS + key + TAG
 }
 
 impl<'a> Packed<'a> {
@@ -69,7 +81,7 @@ impl<'a> Packed<'a> {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let (code, encoded) = match self.form {
             Form::Plain => (PLAIN, None),
-            Form::Gone => (GONE, None),
+            Form::Gone | Form::Mark => (GONE, None),
             Form::Encoded(form) => {
                 let code = match form.codec() {
                     Codec::Zstd => ZSTD,
@@ -85,13 +97,27 @@ impl<'a> Packed<'a> {
         };
         out.clear();
         out.resize(FIXED, 0);
-        write_number(out, u32::from(self.namespace));
+        let sliding = self.extras.sliding.map_or(0, |_| SLIDING);
+        let tagged = if self.extras.tags.is_empty() {
+            0
+        } else {
+            TAGGED
+        };
+        let mark = if self.form == Form::Mark { MARK } else { 0 };
+        write_number(out, u32::from(self.namespace) | sliding | tagged | mark);
         write_number(out, self.key.len() as u32);
         if let Some(form) = encoded {
             write_number(out, form.raw_len() as u32);
             if form.dictionary() > 0 {
                 write_number(out, form.dictionary());
             }
+        }
+        if let Some(sliding) = self.extras.sliding {
+            out.extend_from_slice(&sliding.to_bytes());
+        }
+        if tagged > 0 {
+            out.push(self.extras.count() as u8);
+            out.extend_from_slice(self.extras.tags);
         }
         out.extend_from_slice(self.key);
         out.extend_from_slice(self.stored);
@@ -112,7 +138,9 @@ impl<'a> Packed<'a> {
         let mut version = [0; 8];
         version[..6].copy_from_slice(&fixed[VERSION]);
         let lifetime = u32::from_le_bytes(fixed[LIFETIME].try_into().ok()?);
-        let namespace = u16::try_from(read_number(&mut rest)?).ok()?;
+        let namespace = read_number(&mut rest)?;
+        let flags = namespace & (SLIDING | TAGGED | MARK);
+        let namespace = u16::try_from(namespace & !flags).ok()?;
         let key_len = read_number(&mut rest)?;
         let code = (word >> LENGTH_BITS) as u8;
         let codec = match code & !WITH_DICTIONARY {
@@ -126,12 +154,25 @@ impl<'a> Packed<'a> {
             0 => 0,
             _ => read_number(&mut rest)?,
         };
+        let mut extras = Extras::default();
+        if flags & SLIDING != 0 {
+            let (sliding, behind) = rest.split_first_chunk()?;
+            (extras.sliding, rest) = (Some(Sliding::from_bytes(*sliding)), behind);
+        }
+        if flags & TAGGED != 0 {
+            let (&count, behind) = rest.split_first()?;
+            let is_possible = (1..=MOST_TAGS).contains(&usize::from(count));
+            let len = is_possible.then(|| usize::from(count) * extras::TAG)?;
+            (extras.tags, rest) = behind.split_at_checked(len)?;
+        }
         let (key, stored) = rest.split_at_checked(key_len as usize)?;
         let form = match (codec, raw_len) {
-            (Some(codec), Some(raw_len)) => {
+            (Some(codec), Some(raw_len)) if flags & MARK == 0 => {
                 let form = codec::Form::parse(codec.number(), dictionary, raw_len?, stored.len());
                 Form::Encoded(form.ok()?)
             }
+            _ if code == GONE && flags & MARK != 0 => Form::Mark,
+            _ if flags & MARK != 0 => return None,
             _ if code == GONE => Form::Gone,
             _ => Form::Plain,
         };
@@ -141,8 +182,26 @@ impl<'a> Packed<'a> {
             lifetime: Lifetime::from_bits(lifetime),
             version: u64::from_le_bytes(version),
             form,
+            extras,
             stored,
         })
+    }
+}
+
+/// Whether a record that is not sealed has tags.
+pub(crate) fn has_tags(record: &[u8]) -> bool {
+    let namespace = record
+        .get(FIXED..)
+        .and_then(|mut rest| read_number(&mut rest));
+    namespace.is_some_and(|namespace| namespace & TAGGED != 0)
+}
+
+impl Packed<'_> {
+    /// The hash of a tag, and the number of the first file whose records are all younger than the mark, if it is a mark.
+    pub(crate) fn mark(&self) -> Option<(u64, u64)> {
+        let tag = self.key.try_into().ok().map(u64::from_le_bytes)?;
+        let file = self.stored.try_into().ok().map(u64::from_le_bytes)?;
+        (self.form == Form::Mark).then_some((tag, file))
     }
 }
 
@@ -306,7 +365,8 @@ mod tests {
             key in bytes(300),
             stored in bytes(300),
             (namespace, version, lifetime) in (any::<u16>(), 0u64..1 << 48, any::<u32>()),
-            (kind, dictionary) in (0..4u8, 0u32..1 << 30),
+            (kind, dictionary) in (0..5u8, 0u32..1 << 30),
+            (slides, tags) in (any::<bool>(), proptest::collection::vec(any::<u64>(), 0..=MOST_TAGS)),
             (at, flip) in (any::<proptest::sample::Index>(), 1u8..),
         ) {
             let lifetime = Lifetime::from_bits(lifetime);
@@ -318,9 +378,13 @@ mod tests {
                 0 => Form::Plain,
                 1 => Form::Gone,
                 2 => encoded(Codec::Lz4),
+                3 => Form::Mark,
                 _ => encoded(Codec::Zstd),
             };
-            let record = Packed { namespace, key: &key, lifetime, version, form, stored: &stored };
+            let tags: Vec<u8> = tags.iter().flat_map(|tag| tag.to_le_bytes()).collect();
+            let sliding = slides.then_some(Sliding { idle: 7, cap: version });
+            let extras = Extras { sliding, tags: &tags };
+            let record = Packed { namespace, key: &key, lifetime, version, form, extras, stored: &stored };
             let mut out = vec![1, 2, 3];
             record.write(&mut out);
             prop_assert!(out.len() <= overhead(key.len()) + stored.len());

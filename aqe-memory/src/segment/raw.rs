@@ -1,14 +1,16 @@
 //! Entries as they were put: the uncompressed tier.
 //!
-//! A record is a [`Header`], the place of its compressed copy if it has one, the key and the value. Once it is published,
-//! what is not atomic changes only while nobody can be reading it: see [`Record::overwrite`].
+//! A record is a [`Header`], the place of its compressed copy if it has one, what it says [besides](Extras), the key and the
+//! value. Once it is published, what is not atomic changes only while nobody can be reading it: see [`Record::overwrite`].
 
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
+use super::extras::{Extras, Sliding, TAG};
 use super::pins::Pins;
 use super::{Lifetime, Segment};
+use crate::clock::Millis;
 use crate::index::{Place, UNIT};
 
 /// What stands before the key.
@@ -37,6 +39,17 @@ const DEAD: u8 = 1;
 /// Set when the entry has a compressed copy.
 const BACKED: u8 = 2;
 
+/// Set when reads prolong the entry's life.
+const SLIDING: u8 = 4;
+/// The number of tags is in the bits from here on.
+const TAGS_SHIFT: u32 = 3;
+const _: () = assert!(super::extras::MOST_TAGS < 1 << (8 - TAGS_SHIFT));
+
+/// Of a record that says something besides: the bits of the version for which the header has no room.
+const TOP: u32 = 4;
+/// Of a record of a sliding entry: the deadline that is in the folder, and how reads prolong it.
+const SLIDE: u32 = 4 + Sliding::BYTES as u32;
+
 /// The place of the compressed copy.
 #[derive(Debug)]
 #[repr(C)]
@@ -58,15 +71,52 @@ pub(crate) struct Content<'a> {
     pub(crate) version: u64,
     /// Where its compressed copy is.
     pub(crate) backing: Option<Place>,
+    pub(crate) extras: Extras<'a>,
 }
 
 /// Of versions, this many bits are kept.
 pub(crate) const VERSION_BITS: u32 = 40;
 
-/// The bytes that a record of this key and value takes.
-pub(crate) fn size(key: usize, value: usize, is_backed: bool) -> u64 {
-    let start = HEADER + if is_backed { BACKING } else { 0 };
-    (u64::from(start) + key as u64 + value as u64).next_multiple_of(u64::from(UNIT))
+/// The bytes that a record takes.
+pub(crate) fn size(key: usize, value: usize, is_backed: bool, extras: &Extras<'_>) -> u64 {
+    size_of_flags(key, value, flags_of(is_backed, extras))
+}
+
+fn size_of_flags(key: usize, value: usize, flags: u8) -> u64 {
+    (start(flags) as u64 + key as u64 + value as u64).next_multiple_of(u64::from(UNIT))
+}
+
+fn flags_of(is_backed: bool, extras: &Extras<'_>) -> u8 {
+    let backed = if is_backed { BACKED } else { 0 };
+    let sliding = extras.sliding.map_or(0, |_| SLIDING);
+    backed | sliding | (extras.count() as u8) << TAGS_SHIFT
+}
+
+/// Where the key begins.
+#[inline]
+const fn start(flags: u8) -> usize {
+    // Most records say nothing besides.
+    if flags & !DEAD == 0 {
+        return HEADER as usize;
+    }
+    extras_at(flags) + extras_len(flags)
+}
+
+/// Where what it says besides begins.
+const fn extras_at(flags: u8) -> usize {
+    match flags & BACKED {
+        0 => HEADER as usize,
+        _ => (HEADER + BACKING) as usize,
+    }
+}
+
+const fn extras_len(flags: u8) -> usize {
+    let sliding = if flags & SLIDING == 0 { 0 } else { SLIDE };
+    let tags = TAG * (flags >> TAGS_SHIFT) as usize;
+    match flags & !(DEAD | BACKED) {
+        0 => 0,
+        _ => (TOP + sliding) as usize + tags,
+    }
 }
 
 /// A record in a segment that is not unmapped while this exists.
@@ -78,20 +128,19 @@ pub(crate) struct Record<'a> {
 }
 
 impl Header {
+    fn flags(&self) -> u8 {
+        // Relaxed: but for one, these never change once the record is published, and that one is not asked for here.
+        self.flags.load(Ordering::Relaxed)
+    }
+
     /// Whether there is a place of a compressed copy behind the header.
     fn is_backed(&self) -> bool {
-        // Relaxed: this flag never changes once the record is published.
-        self.flags.load(Ordering::Relaxed) & BACKED != 0
+        self.flags() & BACKED != 0
     }
 
     /// Where the key begins.
     fn start(&self) -> usize {
-        HEADER as usize
-            + if self.is_backed() {
-                BACKING as usize
-            } else {
-                0
-            }
+        start(self.flags())
     }
 }
 
@@ -108,10 +157,13 @@ impl Segment {
             value_len: AtomicU32::new(content.value.len() as u32),
             deadline: AtomicU32::new(content.lifetime.bits()),
             namespace: content.namespace,
-            flags: AtomicU8::new(if content.backing.is_some() { BACKED } else { 0 }),
+            flags: AtomicU8::new(flags_of(content.backing.is_some(), &content.extras)),
             version_high: AtomicU8::new((content.version >> 32) as u8),
             version_low: AtomicU32::new(content.version as u32),
         };
+        if !content.extras.tags.is_empty() {
+            self.note_tags();
+        }
         // SAFETY: the place is ours alone, and within the mapping; the mapping begins at a page and the offset is a
         // multiple of `UNIT`, which is the header's alignment.
         unsafe {
@@ -124,6 +176,9 @@ impl Segment {
                     offset: AtomicU32::new(place.offset),
                 });
                 key = key.add(BACKING as usize);
+            }
+            if content.extras.are_any() {
+                key = write_extras(key, content);
             }
             key.copy_from_nonoverlapping(NonNull::from(content.key).cast(), content.key.len());
             let value = key.add(content.key.len());
@@ -145,6 +200,29 @@ impl Segment {
             header,
             segment: self,
         }
+    }
+}
+
+/// Writes what a record says besides. Gives where it ends.
+///
+/// # Safety
+///
+/// There is room for it at `at`, a multiple of four, that is the caller's alone.
+unsafe fn write_extras(at: NonNull<u8>, content: &Content<'_>) -> NonNull<u8> {
+    let top = (content.version >> VERSION_BITS) as u32;
+    // SAFETY: as the caller promises.
+    unsafe {
+        at.cast::<u32>().write(top);
+        let mut at = at.add(TOP as usize);
+        if let Some(sliding) = content.extras.sliding {
+            at.cast::<AtomicU32>()
+                .write(AtomicU32::new(content.lifetime.bits()));
+            at.add(4).cast().write(sliding.to_bytes());
+            at = at.add(SLIDE as usize);
+        }
+        let tags = content.extras.tags;
+        at.copy_from_nonoverlapping(NonNull::from(tags).cast(), tags.len());
+        at.add(tags.len())
     }
 }
 
@@ -193,7 +271,7 @@ impl<'a> Record<'a> {
         let key = usize::from(header.key_len);
         // Relaxed: whatever else it was or will be, the size is the same.
         let value = header.value_len.load(Ordering::Relaxed);
-        size(key, value as usize, header.is_backed()) as u32
+        size_of_flags(key, value as usize, header.flags()) as u32
     }
 
     /// Where the entry's compressed copy is.
@@ -224,6 +302,106 @@ impl<'a> Record<'a> {
         self.header().is_backed().then(backing)
     }
 
+    /// Whether it says something besides.
+    #[inline]
+    pub(crate) fn has_extras(&self) -> bool {
+        extras_len(self.header().flags()) > 0
+    }
+
+    /// What it says besides.
+    pub(crate) fn extras(&self) -> Extras<'a> {
+        let flags = self.header().flags();
+        if extras_len(flags) == 0 {
+            return Extras::default();
+        }
+        // SAFETY: it stands behind the header and the place of a copy, within the record, and is never written again, but
+        // for the word that is stepped over.
+        unsafe {
+            let mut at = self.extras_base(flags).add(TOP as usize);
+            let mut sliding = None;
+            if flags & SLIDING != 0 {
+                sliding = Some(Sliding::from_bytes(at.add(4).cast().read()));
+                at = at.add(SLIDE as usize);
+            }
+            let tags = TAG * usize::from(flags >> TAGS_SHIFT);
+            let tags = slice::from_raw_parts(at.as_ptr(), tags);
+            Extras { sliding, tags }
+        }
+    }
+
+    /// Its version, with the bits for which the header has no room, if it says something besides.
+    pub(crate) fn whole_version(&self) -> u64 {
+        let flags = self.header().flags();
+        let top = match extras_len(flags) {
+            0 => 0,
+            // SAFETY: it is the first of what stands there, at a multiple of four, and is never written again.
+            _ => unsafe { self.extras_base(flags).cast::<u32>().read() },
+        };
+        u64::from(top) << VERSION_BITS | self.version()
+    }
+
+    /// From when its times count.
+    pub(crate) fn epoch(&self) -> Millis {
+        self.segment.epoch
+    }
+
+    /// When it ends.
+    pub(crate) fn deadline(&self) -> Millis {
+        self.lifetime().deadline(self.segment.epoch)
+    }
+
+    /// Whether reads prolong its life.
+    #[inline]
+    pub(crate) fn is_sliding(&self) -> bool {
+        self.header().flags() & SLIDING != 0
+    }
+
+    /// Moves its deadline, never to an earlier time. The caller holds the lock of the entry's shard.
+    pub(crate) fn prolong(&self, lifetime: Lifetime) {
+        let deadline = &self.header().deadline;
+        // A deadline that is later has more bits. Relaxed: it orders nothing but itself; whoever moves the record holds the
+        // shard's lock for writing.
+        if deadline.load(Ordering::Relaxed) < lifetime.bits() {
+            deadline.fetch_max(lifetime.bits(), Ordering::Relaxed);
+        }
+    }
+
+    /// The deadline that the entry's compressed copy has, of a sliding entry.
+    pub(crate) fn logged(&self) -> Lifetime {
+        let logged = self.logged_cell();
+        // Relaxed: as for the deadline itself.
+        logged.map_or_else(
+            || self.lifetime(),
+            |logged| Lifetime::from_bits(logged.load(Ordering::Relaxed)),
+        )
+    }
+
+    /// Says which deadline the compressed copy has. The caller holds the lock of the entry's shard.
+    pub(crate) fn set_logged(&self, lifetime: Lifetime) {
+        if let Some(logged) = self.logged_cell() {
+            logged.store(lifetime.bits(), Ordering::Relaxed);
+        }
+    }
+
+    fn logged_cell(&self) -> Option<&'a AtomicU32> {
+        let flags = self.header().flags();
+        // SAFETY: it stands there in a record of a sliding entry, at a multiple of four, and is accessed through shared
+        // references only.
+        let logged = || unsafe {
+            let at = self.extras_base(flags).add(TOP as usize);
+            at.cast::<AtomicU32>().as_ref()
+        };
+        (flags & SLIDING != 0).then(logged)
+    }
+
+    /// # Safety
+    ///
+    /// The record says something besides.
+    unsafe fn extras_base(&self, flags: u8) -> NonNull<u8> {
+        // SAFETY: it is within the record then.
+        unsafe { self.header.cast::<u8>().add(extras_at(flags)) }
+    }
+
     /// Whether its slot is gone for certain.
     pub(crate) fn is_dead(&self) -> bool {
         // Acquire: whoever sees the mark knows that the one who set it will not come back to the record.
@@ -237,7 +415,7 @@ impl<'a> Record<'a> {
     }
 
     /// Puts another value in the place of the one that the record has, if they take the same room and nobody reads that. The
-    /// record is not `backed`.
+    /// record is not `backed`, and says nothing besides.
     ///
     /// # Safety
     ///
@@ -246,8 +424,10 @@ impl<'a> Record<'a> {
     pub(crate) unsafe fn overwrite(&self, value: &[u8], lifetime: Lifetime, version: u64) -> bool {
         let header = self.header();
         let key = usize::from(header.key_len);
+        let size = size(key, value.len(), false, &Extras::default());
         if header.is_backed()
-            || size(key, value.len(), false) != u64::from(self.size())
+            || self.has_extras()
+            || size != u64::from(self.size())
             || !header.pins.are_none()
         {
             return false;

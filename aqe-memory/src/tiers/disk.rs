@@ -9,6 +9,7 @@ use crate::disk::sync::Dirty;
 use crate::index::{MOST_SEGMENTS, Place, Slot};
 #[cfg(feature = "encryption")]
 use crate::seal::Opener;
+use crate::segment::extras::Extras;
 use crate::segment::packed::{self, Form, Packed};
 use crate::segment::{Lifetime, Segment};
 use crate::shared::Shared;
@@ -38,6 +39,9 @@ impl Tiers {
         let segment = reserved.segment;
         segment.note_version(version);
         let seed = segment.on_disk.map_or(0, |on_disk| on_disk.seed);
+        if packed::has_tags(record) {
+            segment.note_tags();
+        }
         let seal = segment.sealer.as_ref();
         let seal = seal.map(|sealer| (sealer, reserved.place.offset));
         let lifetime = Lifetime::until(deadline, segment.epoch);
@@ -153,13 +157,30 @@ impl Tiers {
             return Ok(());
         };
         let deadline = record.lifetime.deadline(segment.epoch);
-        let hash = shared.index.hash(record.namespace, record.key);
-        if deadline <= now {
-            let name = (record.namespace, record.key);
-            shared.drop_slot(hash, name, from, Cause::Expired);
+        let (namespace, version) = (record.namespace, record.version);
+        if record.form == Form::Mark {
+            return self.move_mark(shared, rewrite, &record, deadline, now);
+        }
+        let hash = shared.index.hash(namespace, record.key);
+        let is_void = shared.marks.is_void(namespace, version, record.extras.tags);
+        if deadline <= now || is_void {
+            let is_sliding = record.extras.sliding.is_some() && !is_void;
+            // Of an entry that was read, only what is written here can be over.
+            if is_sliding && shared.is_backed(hash, from) {
+                match self.log_again(shared, (namespace, record.key), now) {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let cause = match is_void {
+                true => Cause::Invalidated,
+                false => Cause::Expired,
+            };
+            shared.drop_slot(hash, (namespace, record.key), from, cause);
         }
         // What is over says, like what is gone, that older records of its key do not count.
-        let is_gone = record.form == Form::Gone || deadline <= now;
+        let is_gone = record.form == Form::Gone || deadline <= now || is_void;
         let stays = match is_gone {
             true => record.version > rewrite.lowest_elsewhere,
             false => shared.is_live(hash, from),
@@ -172,6 +193,7 @@ impl Tiers {
             true => {
                 let gone = Packed {
                     form: Form::Gone,
+                    extras: Extras::default(),
                     stored: &[],
                     ..record
                 };
@@ -205,6 +227,34 @@ impl Tiers {
         }
         segment.add_dead(packed::space(ready.record.len()) as u32);
         reserved.segment.published();
+        Ok(())
+    }
+
+    /// Keeps the mark of a tag for as long as it says something.
+    fn move_mark(
+        &mut self,
+        shared: &Shared,
+        rewrite: &Rewrite,
+        record: &Packed<'_>,
+        deadline: Millis,
+        now: Millis,
+    ) -> Result<(), NoPlace> {
+        let tag = record.mark().map(|(tag, _)| tag);
+        let is_current = |tag| {
+            let Packed {
+                namespace, version, ..
+            } = *record;
+            shared.marks.is_current(namespace, tag, version)
+        };
+        if deadline <= now || !tag.is_some_and(is_current) {
+            return Ok(());
+        }
+        let mut copy = std::mem::take(&mut self.record);
+        record.write(&mut copy);
+        let times = (deadline, rewrite.end);
+        let logged = self.log(shared, &mut copy, record.version, times, now);
+        self.record = copy;
+        logged?.segment.published();
         Ok(())
     }
 }

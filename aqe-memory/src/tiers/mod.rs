@@ -10,6 +10,7 @@
 
 mod bucket;
 mod disk;
+mod over;
 mod queue;
 mod rewrite;
 mod room;
@@ -58,6 +59,8 @@ pub(crate) struct Tiers {
     born: u64,
     /// Segments of which only the file is there.
     cold: Queue,
+    /// The segment that is being written anew, which is in no queue.
+    rewriting: Option<u32>,
     pub(crate) disk: Option<Disk>,
     /// How many segments without a file were sealed: the number of the last one.
     sealed: u64,
@@ -107,6 +110,7 @@ impl Tiers {
             policy: Policy::new(sizes.cache),
             born: 0,
             cold: Queue::default(),
+            rewriting: None,
             sealed: 0,
             recent: Queue::default(),
             main: Queue::default(),
@@ -191,6 +195,8 @@ impl Tiers {
         shared.resident.bytes()
             + shared.index.bytes()
             + shared.dictionaries.memory()
+            + shared.snapshots.bytes()
+            + shared.marks.bytes()
             + (self.policy.memory() + shared.samples.memory()) as u64
     }
 
@@ -507,11 +513,12 @@ impl Tiers {
         };
         let frequency = slot.get().frequency();
         let deadline = record.lifetime().deadline(segment.epoch);
-        let fate = match deadline <= now {
+        let fate = match deadline <= now || shared.is_void(record) {
             true => None,
             false => Some(self.fate((from, keeping), hash, frequency, record)),
         };
         let cause = match fate {
+            None if deadline > now => Some(Cause::Invalidated),
             None => Some(Cause::Expired),
             Some(Fate::LetGo) if record.backing().is_none() && !self.may_pack(shared, record) => {
                 Some(Cause::Evicted)
@@ -531,8 +538,14 @@ impl Tiers {
             }
             _ => None,
         };
-        if kept.is_none() && shared.fall_back(hash, place) {
-            return;
+        if kept.is_none() {
+            if record.is_sliding() {
+                self.demote_sliding(shared, segment, record, place, now);
+                return;
+            }
+            if shared.fall_back(hash, place, false) {
+                return;
+            }
         }
         let moved = match kept {
             Some(kept) => Some(kept),
@@ -588,8 +601,9 @@ impl Tiers {
             key: record.key(),
             value: record.value(),
             lifetime: Lifetime::until(deadline, reserved.segment.epoch),
-            version: record.version(),
+            version: record.whole_version(),
             backing: record.backing(),
+            extras: record.extras(),
         };
         // SAFETY: the place was reserved for a record of this size, just now.
         unsafe {
@@ -631,14 +645,16 @@ impl Tiers {
                 namespace: record.namespace(),
                 key,
                 lifetime: record.lifetime(),
-                version: record.version(),
+                version: record.whole_version(),
                 form,
+                extras: record.extras(),
                 stored,
             };
             packed.write(&mut bytes);
         });
         self.wants_training |= is_due;
-        let reserved = self.append_packed(shared, &mut bytes, record.version(), deadline, now);
+        let reserved =
+            self.append_packed(shared, &mut bytes, record.whole_version(), deadline, now);
         self.record = bytes;
         reserved
     }
@@ -657,6 +673,9 @@ impl Tiers {
             .reserve(shared, Tier::Packed, size, deadline, now)
             .ok()?;
         let lifetime = Lifetime::until(deadline, reserved.segment.epoch);
+        if packed::has_tags(record) {
+            reserved.segment.note_tags();
+        }
         let seal = reserved.segment.sealer.as_ref();
         let seal = seal.map(|sealer| (sealer, reserved.place.offset));
         packed::finish(record, version, lifetime, 0, seal);
@@ -703,8 +722,12 @@ impl Tiers {
             return;
         };
         let deadline = record.lifetime.deadline(segment.epoch);
+        let tags = record.extras.tags;
         let cause = match deadline <= now {
             true => Cause::Expired,
+            false if shared.marks.is_void(record.namespace, record.version, tags) => {
+                Cause::Invalidated
+            }
             false => Cause::Evicted,
         };
         let mut moved = None;

@@ -124,6 +124,7 @@ impl Tiers {
         let at = queue.position(number);
         let taken = queue.take(|other| other == number).pop()?;
         queue.bytes -= victim.resident();
+        self.rewriting = Some(number);
         Some(Rewrite {
             victim: taken,
             from: (kind, at),
@@ -143,8 +144,14 @@ impl Tiers {
             Kind::Cold => &mut self.cold,
             _ => &mut self.packed,
         };
+        self.rewriting = None;
         queue.bytes += segment.resident();
         queue.restore(rewrite.victim.number, rewrite.from.1);
+    }
+
+    /// Says that all of a segment was moved. The caller removes it.
+    pub(crate) fn end_rewrite(&mut self) {
+        self.rewriting = None;
     }
 
     /// Moves records that are ready.
@@ -342,7 +349,7 @@ impl Recompressor {
     ) -> Option<usize> {
         self.value.clear();
         match record.form {
-            Form::Gone => return None,
+            Form::Gone | Form::Mark => return None,
             Form::Plain => self.value.extend_from_slice(record.stored),
             Form::Encoded(form) => {
                 let dictionary = match form.dictionary() {
