@@ -198,9 +198,12 @@ fn what_is_older_than_its_removal_does_not_come_back() {
     let store = Store::open(written.path(), config).unwrap();
     // In a file of its own, and in another one that says it is gone.
     store.put(b"key", &[7; 30_000]).unwrap();
-    store.put(b"other", b"value").unwrap();
-    store.remove(b"key").unwrap();
+    // Taken now, since the store may clear it away as soon as it is dead.
     let older = segment(written.path());
+    let bytes = fs::read(&older).unwrap();
+    // Large, so that its file is not written anew when the removal is not needed any more.
+    store.put(b"other", &[8; 2_000]).unwrap();
+    store.remove(b"key").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let copy = |path: &Path| fs::copy(path, folder.path().join(path.file_name().unwrap()));
     for file in fs::read_dir(written.path()).unwrap() {
@@ -211,7 +214,7 @@ fn what_is_older_than_its_removal_does_not_come_back() {
     }
     let reader = Reader::open(folder.path()).unwrap();
     assert!(reader.contains(b"other").unwrap() && !reader.contains(b"key").unwrap());
-    copy(&older).unwrap();
+    fs::write(folder.path().join(older.file_name().unwrap()), bytes).unwrap();
     assert!(!reader.contains(b"key").unwrap());
     assert_eq!((reader.stats().files, reader.stats().entries), (2, 1));
 }
@@ -361,10 +364,14 @@ fn without_a_tip_everything_is_seen_as_well() {
     let store = Store::open(folder.path(), config()).unwrap();
     store.put(b"key", b"value").unwrap();
     assert!(reader.contains(b"key").unwrap());
-    let refreshes = reader.stats().refreshes;
-    assert!(reader.contains(b"key").unwrap());
+    // Now and then there is news between two looks: the store's own thread clears away.
+    let is_quiet = || {
+        let refreshes = reader.stats().refreshes;
+        assert!(reader.contains(b"key").unwrap());
+        reader.stats().refreshes == refreshes
+    };
     if cfg!(all(unix, target_pointer_width = "64")) {
-        assert_eq!(reader.stats().refreshes, refreshes);
+        assert!((0..1000).any(|_| is_quiet()));
     }
 }
 
