@@ -296,7 +296,7 @@ fn simulate(context: &mut Context) -> Result<()> {
 
 fn loom(context: &mut Context) -> Result<()> {
     let command = context
-        .cargo("test --package aqe-queue --package aqe-memory --lib")
+        .cargo("test --package aqe-queue --package aqe-memory --package aqe-monitor --lib")
         .arg("loom")
         .env("RUSTFLAGS", "--cfg loom")
         // Models are run many thousand times over; debug assertions stay on.
@@ -318,7 +318,9 @@ fn asan(context: &mut Context) -> Result<()> {
         return Ok(());
     };
     let command = context
-        .cargo("test --package aqe-queue --package aqe-memory --package aqe-runner --lib --tests --target")
+        .cargo(
+            "test --package aqe-queue --package aqe-memory --package aqe-monitor --package aqe-runner --lib --tests --target",
+        )
         .arg(triple)
         // Sanitizers are not stable yet; the bootstrap variable lets the released compiler take the flag.
         .env("RUSTC_BOOTSTRAP", "1")

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use metrics::{
     CounterFn, GaugeFn, HistogramFn, Key, KeyName, Metadata, SetRecorderError, SharedString,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::counter::Counter;
 use super::gauge::Gauge;
@@ -20,6 +21,9 @@ use super::set::Registry;
 
 /// The most descriptions that are kept for metrics that are not registered yet.
 const MAX_DESCRIPTIONS: usize = 10_000;
+
+/// The most handles of each kind that are found again without asking the registry.
+const MAX_HANDLES: usize = 10_000;
 
 /// Steps of a histogram's unit: the facade records numbers with fractions, and a registry whole ones.
 const STEPS: NonZeroUsize = NonZeroUsize::new(1_000_000_000).unwrap();
@@ -50,6 +54,41 @@ pub struct MetricsRecorder {
     registry: Registry,
     descriptions: Mutex<HashMap<String, Description>>,
     refused: AtomicU64,
+    counters: Handles<metrics::Counter>,
+    gauges: Handles<metrics::Gauge>,
+    histograms: Handles<metrics::Histogram>,
+}
+
+/// Handles that were asked for before: the macros ask at every call.
+struct Handles<H>(RwLock<HashMap<Key, H>>);
+
+impl<H> Default for Handles<H> {
+    fn default() -> Self {
+        Self(RwLock::new(HashMap::new()))
+    }
+}
+
+impl<H: Clone> Handles<H> {
+    fn find_or(&self, key: &Key, make: impl FnOnce() -> H) -> H {
+        if let Some(found) = self.0.read().get(key) {
+            return found.clone();
+        }
+        let made = make();
+        let mut handles = self.0.write();
+        // Whoever makes labels up as it goes is served by the registry, which knows how to deal with that.
+        if handles.len() < MAX_HANDLES {
+            handles.insert(key.clone(), made.clone());
+        }
+        made
+    }
+}
+
+impl<H> fmt::Debug for Handles<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handles")
+            .field(&self.0.read().len())
+            .finish()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +105,9 @@ impl MetricsRecorder {
             registry,
             descriptions: Mutex::new(HashMap::new()),
             refused: AtomicU64::new(0),
+            counters: Handles::default(),
+            gauges: Handles::default(),
+            histograms: Handles::default(),
         }
     }
 
@@ -74,11 +116,15 @@ impl MetricsRecorder {
     /// # Errors
     ///
     /// When there is one already; this one is handed back.
+    #[expect(
+        clippy::result_large_err,
+        reason = "it is handed back, once in the life of a program"
+    )]
     pub fn install(self) -> Result<(), SetRecorderError<Self>> {
         metrics::set_global_recorder(self)
     }
 
-    /// How often a metric could not be registered.
+    /// How often a metric could not be registered. One that is asked for again usually counts once.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
@@ -105,6 +151,21 @@ impl MetricsRecorder {
         (Metric::new(name).help(help).unit(unit), described)
     }
 
+    fn histogram(&self, key: &Key) -> Option<Scaled> {
+        let (metric, described) = self.metric(key);
+        let whole = matches!(described, Some(metrics::Unit::Bytes | metrics::Unit::Count));
+        let (metric, steps) = if whole {
+            (metric, 1.0)
+        } else {
+            let bounds = (10..=62).step_by(4).map(|power| (1 << power) - 1);
+            let metric = metric.steps_per_unit(STEPS).bounds(bounds);
+            (metric, STEPS.get() as f64)
+        };
+        let family = self.registry.histograms(metric).ok()?;
+        let histogram = family.with(&Labels(key)).clone();
+        Some(Scaled { histogram, steps })
+    }
+
     fn counted<H>(&self, handle: Option<H>) -> Option<Arc<H>> {
         if handle.is_none() {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -127,38 +188,29 @@ impl metrics::Recorder for MetricsRecorder {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> metrics::Counter {
-        let family = self.registry.counters(self.metric(key).0).ok();
-        let counter = family.map(|family| family.with(&Labels(key)).clone());
-        self.counted(counter)
-            .map_or_else(metrics::Counter::noop, metrics::Counter::from_arc)
+        self.counters.find_or(key, || {
+            let family = self.registry.counters(self.metric(key).0).ok();
+            let counter = family.map(|family| family.with(&Labels(key)).clone());
+            self.counted(counter)
+                .map_or_else(metrics::Counter::noop, metrics::Counter::from_arc)
+        })
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> metrics::Gauge {
-        let family = self.registry.gauges(self.metric(key).0).ok();
-        let gauge = family.map(|family| family.with(&Labels(key)).clone());
-        self.counted(gauge)
-            .map_or_else(metrics::Gauge::noop, metrics::Gauge::from_arc)
+        self.gauges.find_or(key, || {
+            let family = self.registry.gauges(self.metric(key).0).ok();
+            let gauge = family.map(|family| family.with(&Labels(key)).clone());
+            self.counted(gauge)
+                .map_or_else(metrics::Gauge::noop, metrics::Gauge::from_arc)
+        })
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> metrics::Histogram {
-        let (metric, described) = self.metric(key);
-        let whole = matches!(described, Some(metrics::Unit::Bytes | metrics::Unit::Count));
-        let (metric, steps) = if whole {
-            (metric, 1.0)
-        } else {
-            let bounds = (10..=62).step_by(4).map(|power| (1 << power) - 1);
-            (
-                metric.steps_per_unit(STEPS).bounds(bounds),
-                STEPS.get() as f64,
-            )
-        };
-        let family = self.registry.histograms(metric).ok();
-        let histogram = family.map(|family| Scaled {
-            histogram: family.with(&Labels(key)).clone(),
-            steps,
-        });
-        self.counted(histogram)
-            .map_or_else(metrics::Histogram::noop, metrics::Histogram::from_arc)
+        self.histograms.find_or(key, || {
+            let histogram = self.histogram(key);
+            self.counted(histogram)
+                .map_or_else(metrics::Histogram::noop, metrics::Histogram::from_arc)
+        })
     }
 }
 
@@ -299,6 +351,21 @@ mod tests {
         tests.assert_counter("_9_lives___", &[("a_b", "x\ny")], 1);
         tests.assert_counter("_", &(), 1);
         tests.assert_counter("twice", &(), 1);
+    }
+
+    #[test]
+    fn handles_beyond_those_that_are_kept_count_too() {
+        let (tests, refused) = recorded(|| {
+            for n in 0..2 * MAX_HANDLES {
+                metrics::counter!("calls", "n" => n.to_string()).increment(1);
+            }
+            metrics::counter!("calls", "n" => "0").increment(1);
+        });
+        assert_eq!(refused, 0);
+        tests.assert_counter("calls", &[("n", "0")], 2);
+        let limit = crate::registry::Limits::default().max_series;
+        let beyond = 2 * MAX_HANDLES - limit;
+        tests.assert_counter("calls", &[("overflow", "true")], beyond as u64);
     }
 
     #[test]

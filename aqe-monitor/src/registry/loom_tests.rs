@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use loom::thread;
 
+use super::buckets::Dense;
 use super::cells::{Arena, Block, PAGE_CELLS, add_owned};
+use super::sync::Mutex;
+use super::tree::{FULL, Recorded, Tree};
 
 /// What a thread does that counts `n` times: it leases a slab, adds to its own cells, and gives the slab back.
 fn count(arena: &Arena, block: &Block, n: usize) {
@@ -18,6 +21,12 @@ fn count(arena: &Arena, block: &Block, n: usize) {
     let page = slab.open_page(index as usize / PAGE_CELLS).expect("a page");
     (0..n).for_each(|_| add_owned(&page[index as usize % PAGE_CELLS], 1));
     arena.release_slab(slab);
+}
+
+fn join<const COUNT: usize>(threads: [thread::JoinHandle<()>; COUNT]) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }
 
 fn explore(check: impl Fn(Arc<Arena>) + Send + Sync + 'static) {
@@ -35,7 +44,7 @@ fn loom_totals_are_exact_when_threads_have_ended() {
         // Meanwhile, a reader sees no more than was counted, and never less than before.
         let (first, second) = (block.total(block.index(0)), block.total(block.index(0)));
         assert!(first <= second && second <= 3, "{first} {second}");
-        threads.map(|thread| thread.join().unwrap());
+        join(threads);
         assert_eq!(block.total(block.index(0)), 3);
         assert_eq!(block.totals()[0], 3);
     });
@@ -51,7 +60,7 @@ fn loom_slab_that_changes_hands_loses_nothing() {
             let (arena, block) = (Arc::clone(&arena), Arc::clone(&block));
             thread::spawn(move || count(&arena, &block, n))
         });
-        threads.map(|thread| thread.join().unwrap());
+        join(threads);
         assert_eq!(block.total(block.index(0)), 3);
     });
 }
@@ -66,7 +75,7 @@ fn loom_thread_without_a_slab_counts_too() {
             let (arena, block) = (Arc::clone(&arena), Arc::clone(&block));
             thread::spawn(move || count(&arena, &block, n))
         });
-        threads.map(|thread| thread.join().unwrap());
+        join(threads);
         arena.release_slab(held);
         assert_eq!(block.total(block.index(0)), 2);
     });
@@ -87,5 +96,38 @@ fn loom_cells_that_are_leased_again_begin_at_zero() {
         assert_eq!(next.total(next.index(0)), 1);
         counting.join().unwrap();
         assert_eq!(next.total(next.index(0)), 1);
+    });
+}
+
+#[test]
+fn loom_full_cell_is_read_in_one_place_or_the_other() {
+    let mut model = loom::model::Builder::new();
+    // A reader looks at each cell of an octave.
+    model.max_branches = 20_000;
+    model.check(|| {
+        let shared = Arc::new((Tree::new(), Mutex::new(Dense::default())));
+        shared.0.open(1_000);
+        shared.0.fill(1_000, FULL - 1);
+        let recording = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (tree, wide) = &*shared;
+                assert_eq!(tree.record(1_000), Recorded::Full);
+                tree.empty(1_000, &mut wide.lock());
+                assert_eq!(tree.record(1_000), Recorded::Yes);
+            })
+        };
+        let count = || {
+            let (tree, wide) = &*shared;
+            let wide = wide.lock();
+            let mut all = wide.clone();
+            tree.add_to(&mut all);
+            drop(wide);
+            all.snapshot().count() - u64::from(FULL - 1)
+        };
+        let (first, second) = (count(), count());
+        assert!(first <= second && second <= 2, "{first} {second}");
+        recording.join().unwrap();
+        assert_eq!(count(), 2);
     });
 }

@@ -45,6 +45,8 @@ mod histogram;
 mod labels;
 mod local;
 mod metric;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod set;
 mod slot;
 mod snapshot;
@@ -66,6 +68,8 @@ pub use self::gauge::Gauge;
 pub use self::histogram::Histogram;
 pub use self::labels::LabelSet;
 pub use self::metric::{Kind, Metric, Unit};
+#[cfg(feature = "otlp")]
+pub use self::otlp::OtlpEncoder;
 pub use self::set::{Limits, Registry};
 pub use self::snapshot::{MetricSnapshot, SeriesSnapshot, Value};
 pub use self::testing::TestRecorder;

@@ -25,8 +25,8 @@ const PLACES: usize = 64;
 const FIRST: usize = PER_OCTAVE.ilog2() as usize - 1;
 
 /// A cell that counts this far is emptied. As far again is left for what is counted before that.
-#[cfg(all(test, not(loom)))]
-const FULL: u32 = 1 << 31;
+#[cfg(test)]
+pub(crate) const FULL: u32 = 1 << 31;
 
 /// How a value was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,15 @@ impl Tree {
         }
     }
 
+    /// Makes a cell count so much, as if that had been recorded.
+    #[cfg(test)]
+    pub(crate) fn fill(&self, value: u64, count: u32) {
+        let (octave, bucket) = cell_of(value);
+        if let Some(Octave { counts, .. }) = self.octaves[octave].get() {
+            counts[bucket].store(count, Relaxed);
+        }
+    }
+
     /// Adds all counts to `wide`.
     pub(crate) fn add_to(&self, wide: &mut Dense) {
         for (octave, cells) in self.octaves[FIRST..].iter().enumerate() {
@@ -128,9 +137,7 @@ mod tests {
         let (tree, mut wide) = (Tree::new(), Dense::default());
         assert_eq!(tree.record(1_000), Recorded::No);
         tree.open(1_000);
-        let (octave, bucket) = cell_of(1_000);
-        let cells = &tree.octaves[octave].get().unwrap().counts;
-        cells[bucket].store(FULL - 2, Relaxed);
+        tree.fill(1_000, FULL - 2);
         assert_eq!(tree.record(1_000), Recorded::Yes);
         assert_eq!(tree.record(1_000), Recorded::Full);
         tree.empty(1_000, &mut wide);
