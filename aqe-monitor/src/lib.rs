@@ -2,6 +2,8 @@
 //!
 //! Most applications use this through `aqe-core`.
 
+#[cfg(feature = "alerts")]
+pub mod alerts;
 #[cfg(feature = "compare")]
 pub mod compare;
 #[cfg(feature = "history")]
