@@ -84,5 +84,5 @@ pub use self::log::{ActiveSilence, AlertLog, Attempt, Letter, StoredAlert};
 pub use self::notification::{Entry, Notification};
 pub use self::rule::{Condition, Rule, RuleError, Severity};
 pub use self::silence::{Silence, SilenceError};
-pub use self::state::{AlertKey, AlertStatus, Limits, Now, Observation, Transition};
+pub use self::state::{AlertKey, AlertStatus, Limits, Observation, Transition};
 pub use self::store::{Opened, StoreError};

@@ -17,18 +17,16 @@ use super::silence::{Silence, SilenceError};
 
 /// A moment, twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Now {
+pub(crate) struct Now {
     /// On the alerter's own clock, which goes on across restarts and never back: all waiting is measured with it.
-    pub clock: Duration,
+    pub(crate) clock: Duration,
     /// On the wall: only written into messages and records, so that its steps change nothing.
-    pub wall: SystemTime,
+    pub(crate) wall: SystemTime,
 }
 
 impl Now {
     /// Puts both together.
-    #[must_use]
-    pub fn new(clock: Duration, wall: SystemTime) -> Self {
+    pub(crate) fn new(clock: Duration, wall: SystemTime) -> Self {
         Self { clock, wall }
     }
 }
