@@ -4,6 +4,8 @@
 
 #[cfg(feature = "alerts")]
 pub mod alerts;
+#[cfg(feature = "bottlenecks")]
+pub mod bottlenecks;
 #[cfg(feature = "compare")]
 pub mod compare;
 #[cfg(feature = "history")]
