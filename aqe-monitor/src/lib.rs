@@ -10,6 +10,8 @@ pub mod bottlenecks;
 pub mod compare;
 #[cfg(feature = "history")]
 pub mod history;
+#[cfg(feature = "profile")]
+pub mod profile;
 pub mod registry;
 #[cfg(feature = "sampler")]
 pub mod sampler;
