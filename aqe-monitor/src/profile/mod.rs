@@ -1,6 +1,6 @@
 //! Where time and memory go: by operation always, by function on demand.
 //!
-//! - `Operations` measures named operations by phase, at the cost of some additions, and is meant to be always on.
+//! - [`Operations`] measures named operations by phase, at the cost of some additions, and is meant to be always on.
 //! - [`CpuProfiler`] looks some hundred times per second of processor time where the program is.
 //! - `TrackingAllocator` counts what is allocated, and looks now and then by whom.
 //!
@@ -26,9 +26,11 @@
 mod cpu;
 mod error;
 mod flame;
+mod operations;
 mod pprof;
 mod stacks;
 mod symbols;
+mod times;
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
@@ -38,6 +40,10 @@ mod walk;
 pub use self::{
     cpu::{CpuOptions, CpuProfiler},
     error::ProfileError,
+    operations::{
+        OperationProfile, OperationRecorder, Operations, PhaseProfile, QueuedOperation,
+        RunningOperation,
+    },
     stacks::{Frame, Kind, Profile, Stack},
 };
 
