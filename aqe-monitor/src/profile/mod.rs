@@ -2,7 +2,7 @@
 //!
 //! - [`Operations`] measures named operations by phase, at the cost of some additions, and is meant to be always on.
 //! - [`CpuProfiler`] looks some hundred times per second of processor time where the program is.
-//! - `TrackingAllocator` counts what is allocated, and looks now and then by whom.
+//! - [`TrackingAllocator`] counts what is allocated, and looks now and then by whom.
 //!
 //! The last two give a [`Profile`], which becomes a flame graph, a file for `pprof`, lines for other tools, or JSON.
 //!
@@ -23,9 +23,12 @@
 //! with `-C force-frame-pointers=yes` for whole stacks; without, a stack has its innermost function and by chance some
 //! more, and the innermost function is right all the same; [`has_frame_pointers`] says which it is. Names need symbols, and lines need debug information.
 
+mod allocations;
+mod arena;
 mod cpu;
 mod error;
 mod flame;
+mod gate;
 mod operations;
 mod pprof;
 mod stacks;
@@ -38,6 +41,10 @@ mod times;
 mod walk;
 
 pub use self::{
+    allocations::{
+        AllocationOptions, AllocationProfiler, AllocationTotals, TrackingAllocator,
+        allocation_totals, thread_allocation_totals,
+    },
     cpu::{CpuOptions, CpuProfiler},
     error::ProfileError,
     operations::{

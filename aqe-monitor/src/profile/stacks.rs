@@ -200,7 +200,8 @@ impl Builder {
     fn look_up(&mut self, address: usize, returned_to: bool) -> &[u32] {
         let (indices, frames) = (&mut self.indices, &mut self.frames);
         self.known.entry((address, returned_to)).or_insert_with(|| {
-            let mut found = super::symbols::resolve(address - usize::from(returned_to));
+            let mut found =
+                super::symbols::resolve(address.saturating_sub(usize::from(returned_to)));
             found.reverse();
             let index = |frame: Frame| {
                 *indices.entry(frame).or_insert_with_key(|frame| {

@@ -106,6 +106,14 @@ fn inner(addresses: &mut [usize; 2]) -> usize {
     std::hint::black_box(walk(here(), addresses))
 }
 
+/// The name of this thread as the kernel has it, zeros after it.
+pub(super) fn thread_name() -> [u8; 16] {
+    let mut name = [0_u8; 16];
+    // SAFETY: the call writes at most sixteen bytes; it is a system call and nothing more.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    name
+}
+
 /// Runs `body` and leaves `errno` as it was: whoever was interrupted may be about to read it.
 pub(super) fn keeping_errno<R>(body: impl FnOnce() -> R) -> R {
     // SAFETY: the address is that of this thread's `errno`, always valid.

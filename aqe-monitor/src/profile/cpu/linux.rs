@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use libc::{c_int, c_void};
 
+use super::super::arena::{Arena, HEAD};
 use super::super::error::ProfileError;
+use super::super::gate::Gate;
 use super::super::stacks::{Builder, Kind, Profile};
-use super::super::walk::{DEPTH, Registers, keeping_errno, walk};
+use super::super::walk::{DEPTH, Registers, keeping_errno, thread_name, walk};
 use super::CpuOptions;
-use super::arena::{Arena, HEAD};
-use super::gate::Gate;
 
 /// Where the handler writes to while a profile is taken.
 static GATE: Gate<Arena> = Gate::new();
@@ -59,13 +59,7 @@ impl Session {
         let period = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX) / taken;
         let mut builder = Builder::new(Kind::Cpu);
         for sample in samples {
-            let name = sample
-                .name
-                .split(|&byte| byte == 0)
-                .next()
-                .unwrap_or_default();
-            let thread = String::from_utf8_lossy(name).into_owned();
-            builder.add(thread, &sample.addresses, true, 1, period);
+            builder.add(sample.thread(), &sample.addresses, true, 1, period);
         }
         builder.build(duration, period, lost)
     }
@@ -111,10 +105,7 @@ fn sample(arena: &Arena, address: usize, registers: Registers) {
     addresses[0] = address;
     let (_, callers) = addresses.split_at_mut(1);
     let found = walk(registers, callers);
-    let mut name = [0_u8; 16];
-    // SAFETY: the call writes at most sixteen bytes; it is a system call and nothing more.
-    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-    arena.push(name, &addresses[..=found]);
+    arena.push(thread_name(), 1, &addresses[..=found]);
 }
 
 /// Where the thread was.

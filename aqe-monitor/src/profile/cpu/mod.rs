@@ -5,9 +5,6 @@
 //! each address, which takes a lock that the interrupted thread may hold, and leaves out the function that was
 //! interrupted. This handler makes system calls and stores numbers, nothing else; names are looked up afterwards.
 
-mod arena;
-mod gate;
-
 // A static gate needs a constant, which those of loom's atomics are not: under loom the gate is tested by itself.
 #[cfg(all(
     target_os = "linux",

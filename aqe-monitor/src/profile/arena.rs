@@ -14,8 +14,21 @@ pub(super) struct Arena {
 pub(super) struct Sample {
     /// The thread's name as the kernel has it: 15 bytes and a zero.
     pub(super) name: [u8; 16],
+    /// What it stands for.
+    pub(super) value: u64,
     /// Innermost first.
     pub(super) addresses: Vec<usize>,
+}
+
+impl Sample {
+    pub(super) fn thread(&self) -> String {
+        let name = self
+            .name
+            .split(|&byte| byte == 0)
+            .next()
+            .unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    }
 }
 
 impl Arena {
@@ -29,7 +42,7 @@ impl Arena {
     }
 
     /// Stores a sample, or counts it as lost. Async-signal-safe: some atomic stores, and no more than its arguments say.
-    pub(super) fn push(&self, name: [u8; 16], addresses: &[usize]) {
+    pub(super) fn push(&self, name: [u8; 16], value: u64, addresses: &[usize]) {
         let length = addresses.len() + HEAD;
         // Nobody else has these words: whoever adds first has them. Readers come when all writers are gone, which the
         // gate before the arena sees to, so nothing here has to order anything.
@@ -39,7 +52,7 @@ impl Arena {
             return;
         };
         let [low, high] = halves(name);
-        let head = [length as u64, low, high].into_iter();
+        let head = [length as u64, low, high, value].into_iter();
         let words = head.chain(addresses.iter().map(|&address| address as u64));
         for (place, word) in place.iter().zip(words) {
             place.store(word, Ordering::Relaxed);
@@ -55,7 +68,7 @@ impl Arena {
         let words: Vec<u64> = self.words.into_iter().map(AtomicU64::into_inner).collect();
         let (mut samples, mut rest) = (Vec::new(), words.as_slice());
         // The first sample for which there was no room left zeros behind, and all after it were lost, too.
-        while let [length, low, high, ..] = *rest
+        while let [length, low, high, value, ..] = *rest
             && length > 0
         {
             let (sample, after) = rest.split_at((length as usize).clamp(HEAD, rest.len()));
@@ -64,6 +77,7 @@ impl Arena {
             name[8..].copy_from_slice(&high.to_ne_bytes());
             samples.push(Sample {
                 name,
+                value,
                 addresses: sample[HEAD..].iter().map(|&word| word as usize).collect(),
             });
             rest = after;
@@ -78,8 +92,8 @@ fn halves(name: [u8; 16]) -> [u64; 2] {
     [half(0), half(8)]
 }
 
-/// Words before the addresses: length and name.
-pub(super) const HEAD: usize = 3;
+/// Words before the addresses: length, name and value.
+pub(super) const HEAD: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -87,21 +101,23 @@ mod tests {
 
     #[test]
     fn what_fits_is_kept_and_the_rest_is_counted() {
-        let arena = Arena::with_words(12);
-        arena.push(*b"0123456789abcde\0", &[1, 2, 3]);
-        arena.push([0; 16], &[]);
-        arena.push([1; 16], &[9; 8]);
-        arena.push([1; 16], &[]);
+        let arena = Arena::with_words(14);
+        arena.push(*b"0123456789abcde\0", 7, &[1, 2, 3]);
+        arena.push([0; 16], 0, &[]);
+        arena.push([1; 16], 1, &[9; 8]);
+        arena.push([1; 16], 1, &[]);
         assert_eq!(arena.lost(), 2);
         assert_eq!(
             arena.into_samples(),
             [
                 Sample {
                     name: *b"0123456789abcde\0",
+                    value: 7,
                     addresses: vec![1, 2, 3]
                 },
                 Sample {
                     name: [0; 16],
+                    value: 0,
                     addresses: vec![]
                 },
             ]
@@ -110,12 +126,12 @@ mod tests {
 
     #[test]
     fn threads_do_not_mix_their_samples() {
-        let arena = Arena::with_words(5 * 400);
+        let arena = Arena::with_words(6 * 400);
         std::thread::scope(|scope| {
             for thread in 1..=4_u8 {
                 let arena = &arena;
                 scope.spawn(move || {
-                    (0..100).for_each(|_| arena.push([thread; 16], &[thread as usize; 2]))
+                    (0..100).for_each(|_| arena.push([thread; 16], 1, &[thread as usize; 2]))
                 });
             }
         });
