@@ -126,6 +126,28 @@ fn there_is_one_profile_at_a_time_and_dropping_ends_it() {
 }
 
 #[test]
+fn profiles_begin_and_end_while_threads_are_interrupted() {
+    let _alone = ALONE.lock();
+    let until = Instant::now() + Duration::from_secs(1);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                // Locks and memory, which the handler must not touch, are held when it comes.
+                while Instant::now() < until {
+                    black_box(vec![0_u8; 1000]);
+                    black_box(churn(1));
+                }
+            });
+        }
+        let mut rounds = 0;
+        while Instant::now() < until || rounds == 0 {
+            drop(CpuProfiler::start(CpuOptions::default().frequency(1000)).expect("one at a time"));
+            rounds += 1;
+        }
+    });
+}
+
+#[test]
 fn frequencies_that_no_timer_has_are_refused() {
     for frequency in [0, 1001] {
         let refused = CpuProfiler::start(CpuOptions::default().frequency(frequency))

@@ -330,6 +330,17 @@ mod tests {
         assert_eq!(profile.frames[leaf].function, "0x10");
     }
 
+    /// Unwinders end some stacks with an address of 0, and nothing lies before that.
+    #[test]
+    fn the_address_zero_is_an_address() {
+        let mut builder = Builder::new(Kind::Allocations);
+        builder.add("t".to_owned(), &[0x10, 0], false, 1, 5);
+        assert_eq!(
+            builder.build(Duration::ZERO, 5, 0).collapsed(),
+            "t;0x0;0xf 5\n"
+        );
+    }
+
     #[cfg(feature = "serde")]
     #[test]
     fn json_can_be_read_back() {
