@@ -32,8 +32,13 @@ impl Times {
         let new = || Box::new(std::array::from_fn(|_| AtomicU64::new(0)));
         self.octaves[octave].get_or_init(new)[part].fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(nanoseconds, Ordering::Relaxed);
-        self.least.fetch_min(nanoseconds, Ordering::Relaxed);
-        self.most.fetch_max(nanoseconds, Ordering::Relaxed);
+        // Few times are the shortest or longest so far: a look costs less than a locked instruction.
+        if nanoseconds < self.least.load(Ordering::Relaxed) {
+            self.least.fetch_min(nanoseconds, Ordering::Relaxed);
+        }
+        if nanoseconds > self.most.load(Ordering::Relaxed) {
+            self.most.fetch_max(nanoseconds, Ordering::Relaxed);
+        }
     }
 
     /// Times and how often they came, from the shortest.

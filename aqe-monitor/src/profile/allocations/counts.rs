@@ -41,13 +41,14 @@ impl AllocationTotals {
 pub fn allocation_totals() -> AllocationTotals {
     let mut totals = AllocationTotals::default();
     // What is freed is read first: a block that is allocated and freed meanwhile does not seem freed only.
-    for shard in &SHARDS {
-        totals.freed_bytes += shard.freed_bytes.load(Ordering::Acquire);
-        totals.freed_blocks += shard.freed_blocks.load(Ordering::Acquire);
+    for shard in in_use() {
+        totals.freed_bytes += shard.0[Counter::FreedBytes as usize].load(Ordering::Acquire);
+        totals.freed_blocks += shard.0[Counter::FreedBlocks as usize].load(Ordering::Acquire);
     }
-    for shard in &SHARDS {
-        totals.allocated_bytes += shard.allocated_bytes.load(Ordering::Relaxed);
-        totals.allocated_blocks += shard.allocated_blocks.load(Ordering::Relaxed);
+    for shard in in_use() {
+        totals.allocated_bytes += shard.0[Counter::AllocatedBytes as usize].load(Ordering::Relaxed);
+        totals.allocated_blocks +=
+            shard.0[Counter::AllocatedBlocks as usize].load(Ordering::Relaxed);
     }
     totals.peak_bytes = PEAK
         .fetch_max(totals.live_bytes(), Ordering::Relaxed)
@@ -73,49 +74,52 @@ pub(super) fn allocated(size: usize) {
     let gained = OWN.try_with(|own| {
         add(&own.allocated_bytes, size);
         add(&own.allocated_blocks, 1);
-        own.gained
-            .set(own.gained.get().saturating_add_unsigned(size));
-        own.gained.get()
+        // Relaxed: no memory is read on account of these numbers.
+        own.shard().add(
+            [
+                (Counter::AllocatedBytes, size),
+                (Counter::AllocatedBlocks, 1),
+            ],
+            Ordering::Relaxed,
+        );
+        let gained = own.gained.get().saturating_add_unsigned(size);
+        own.gained.set(if gained >= LOOK { 0 } else { gained });
+        gained
     });
-    let shard = shard();
-    // Relaxed: no memory is read on account of these numbers.
-    shard.allocated_bytes.fetch_add(size, Ordering::Relaxed);
-    shard.allocated_blocks.fetch_add(1, Ordering::Relaxed);
-    if gained.is_ok_and(|gained| gained >= LOOK) {
-        let _ = OWN.try_with(|own| own.gained.set(0));
-        // Sees to the peak.
-        let _ = allocation_totals();
+    match gained {
+        Ok(gained) if gained >= LOOK => {
+            // Sees to the peak.
+            let _ = allocation_totals();
+        }
+        Ok(_) => {}
+        Err(_) => LAST.add(
+            [
+                (Counter::AllocatedBytes, size),
+                (Counter::AllocatedBlocks, 1),
+            ],
+            Ordering::Relaxed,
+        ),
     }
 }
 
 pub(super) fn freed(size: usize) {
     let size = size as u64;
-    let _ = OWN.try_with(|own| {
+    // Release: whoever sees the block freed sees it allocated, wherever that was.
+    let more = [(Counter::FreedBytes, size), (Counter::FreedBlocks, 1)];
+    let counted = OWN.try_with(|own| {
         add(&own.freed_bytes, size);
         add(&own.freed_blocks, 1);
+        own.shard().add(more, Ordering::Release);
         own.gained
             .set(own.gained.get().saturating_sub_unsigned(size).max(-LOOK));
     });
-    let shard = shard();
-    // Release: whoever sees the block freed sees it allocated, wherever that was.
-    shard.freed_bytes.fetch_add(size, Ordering::Release);
-    shard.freed_blocks.fetch_add(1, Ordering::Release);
+    if counted.is_err() {
+        LAST.add(more, Ordering::Release);
+    }
 }
 
 fn add(cell: &Cell<u64>, more: u64) {
     cell.set(cell.get().wrapping_add(more));
-}
-
-fn shard() -> &'static Shard {
-    let index = OWN.try_with(|own| {
-        if own.shard.get() == 0 {
-            own.shard
-                .set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS.len() + 1);
-        }
-        own.shard.get() - 1
-    });
-    // A thread whose locals are gone shares the first; additions of several threads are as exact, only slower.
-    &SHARDS[index.unwrap_or_default()]
 }
 
 /// Of one thread. No field has a destructor, so it can be used until the thread is gone, and needs no registration, which
@@ -144,26 +148,74 @@ thread_local! {
     };
 }
 
-/// Counters of some threads. They outlive the threads, which is how ended ones keep their totals. Two lines of a cache,
-/// because processors fetch lines in pairs.
-#[repr(align(128))]
-struct Shard {
-    allocated_bytes: AtomicU64,
-    allocated_blocks: AtomicU64,
-    freed_bytes: AtomicU64,
-    freed_blocks: AtomicU64,
+impl Own {
+    #[inline]
+    fn shard(&self) -> Use {
+        if self.shard.get() == 0 {
+            self.shard
+                .set(NEXT.fetch_add(1, Ordering::Relaxed).saturating_add(1));
+        }
+        match SHARDS.get(self.shard.get() - 1) {
+            Some(shard) => Use::Alone(shard),
+            None => LAST,
+        }
+    }
 }
 
-/// As many as threads commonly run at once; with more, some share.
-static SHARDS: [Shard; 64] = [const {
-    Shard {
-        allocated_bytes: AtomicU64::new(0),
-        allocated_blocks: AtomicU64::new(0),
-        freed_bytes: AtomicU64::new(0),
-        freed_blocks: AtomicU64::new(0),
-    }
-}; 64];
+/// How a thread may add to a shard.
+#[derive(Clone, Copy)]
+enum Use {
+    /// Nobody else writes to it, ever: a load and a store will do, which cost a tenth of a locked addition.
+    Alone(&'static Shard),
+    /// Other threads do.
+    Shared(&'static Shard),
+}
 
+impl Use {
+    #[inline]
+    fn add(self, more: [(Counter, u64); 2], ordering: Ordering) {
+        for (counter, more) in more {
+            match self {
+                Self::Alone(shard) => {
+                    let cell = &shard.0[counter as usize];
+                    cell.store(cell.load(Ordering::Relaxed).wrapping_add(more), ordering);
+                }
+                Self::Shared(shard) => {
+                    shard.0[counter as usize].fetch_add(more, ordering);
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Counter {
+    AllocatedBytes,
+    AllocatedBlocks,
+    FreedBytes,
+    FreedBlocks,
+}
+
+/// Counters that outlive the threads that write them, which is how ended ones keep their totals. Two lines of a cache,
+/// because processors fetch lines in pairs.
+#[repr(align(128))]
+struct Shard([AtomicU64; 4]);
+
+/// One for each of the first threads of the process, which are never given to another: giving them back would need
+/// destructors. 32 KiB.
+static SHARDS: [Shard; 256] = [const { Shard([const { AtomicU64::new(0) }; 4]) }; 256];
+/// Of all threads after them, and of those whose locals are gone.
+static SHARED: Shard = Shard([const { AtomicU64::new(0) }; 4]);
+const LAST: Use = Use::Shared(&SHARED);
+
+/// Shards that somebody has written to.
+fn in_use() -> impl Iterator<Item = &'static Shard> {
+    // A thread that begins meanwhile is missed: it did what it did after the look.
+    let threads = NEXT.load(Ordering::Relaxed);
+    SHARDS.iter().take(threads).chain([&SHARED])
+}
+
+/// Threads that have allocated or freed.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicU64 = AtomicU64::new(0);
 
