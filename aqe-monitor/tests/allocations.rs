@@ -83,6 +83,17 @@ fn threads_that_end_keep_their_totals() {
     let live = after.live_bytes().abs_diff(before.live_bytes());
     assert!(live < OTHERS, "{live}");
     assert!(after.allocated_blocks - before.allocated_blocks >= 3200);
+
+    // These threads come later than those that have counters of their own: they share some, and lose nothing.
+    let before = allocation_totals();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| greedy(50_000, 10));
+        }
+    });
+    let after = allocation_totals();
+    assert!(after.allocated_blocks - before.allocated_blocks >= 200_000);
+    assert!(after.freed_blocks - before.freed_blocks >= 200_000);
 }
 
 #[test]

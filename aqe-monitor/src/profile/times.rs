@@ -97,7 +97,12 @@ mod tests {
     fn every_value_is_found_near_itself() {
         let bits =
             (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + (1 << bit) / 3]);
-        for value in bits.chain([u64::MAX, 31, 32, 33, 63, 64, 65]) {
+        // The last value of the first part of each octave is the furthest from its middle, for its size.
+        let furthest = (6..64).map(|bit| (1_u64 << bit) + (1 << (bit - BITS)) - 1);
+        for value in bits
+            .chain(furthest)
+            .chain([u64::MAX, 31, 32, 33, 63, 64, 65])
+        {
             let (octave, part) = place(value);
             assert!(octave < OCTAVES && part < PARTS, "{value}");
             let error = middle(octave, part).abs_diff(value);
