@@ -297,6 +297,8 @@ fn simulate(context: &mut Context) -> Result<()> {
 fn loom(context: &mut Context) -> Result<()> {
     let command = context
         .cargo("test --package aqe-queue --package aqe-memory --package aqe-monitor --lib")
+        .arg("--features")
+        .arg("aqe-monitor/profile")
         .arg("loom")
         .env("RUSTFLAGS", "--cfg loom")
         // Models are run many thousand times over; debug assertions stay on.
@@ -322,6 +324,8 @@ fn asan(context: &mut Context) -> Result<()> {
             "test --package aqe-queue --package aqe-memory --package aqe-monitor --package aqe-runner --lib --tests --target",
         )
         .arg(triple)
+        .arg("--features")
+        .arg("aqe-monitor/profile")
         // Sanitizers are not stable yet; the bootstrap variable lets the released compiler take the flag.
         .env("RUSTC_BOOTSTRAP", "1")
         // Each operation in memory of its own: the sanitizer watches allocations, not what lies within one.
