@@ -11,7 +11,7 @@
 //! queue.batchSize     = 5       # default
 //! queue.timeout       = 45s     # qe.config.yaml:3
 //! queue.retryAttempts = 1       # flag
-//! monitoring.interval = 10s     # qe.config.yaml:5, not yet in effect: there is no monitor yet
+//! monitoring.interval = 10s     # qe.config.yaml:5
 //! the queue runs 15 at once, with 1 retry
 //! and with a slip:
 //! qe.config.yaml:2:3: queue.timout: no such key; did you mean `queue.timeout`?

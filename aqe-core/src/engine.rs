@@ -17,6 +17,8 @@ use aqe_queue::{
 #[cfg(feature = "batch")]
 use crate::ThroughQueue;
 use crate::{Config, Error};
+#[cfg(feature = "monitor")]
+use crate::{Monitor, MonitorBuilder};
 
 /// The components of aqe, set up by one [`Config`] and shut down together.
 ///
@@ -41,6 +43,9 @@ pub struct Engine {
 
 struct Inner {
     config: Config,
+    /// Before the queue, so that it is told to end first.
+    #[cfg(feature = "monitor")]
+    monitor: Option<Monitor>,
     queue: AsyncOperationQueue,
     #[cfg(feature = "batch")]
     batch: BatchProcessor,
@@ -95,6 +100,32 @@ impl Engine {
         &self.inner.batch
     }
 
+    /// The monitor, unless the configuration says `monitoring.enabled: false` or the builder
+    /// [`without_monitor`](EngineBuilder::without_monitor).
+    ///
+    /// It looks at the queue and at the batch processor every `monitoring.interval`, and ends with the engine. A program
+    /// counts what it does itself in the monitor's registry.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use aqe_core::Engine;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let engine = Engine::builder().build()?;
+    /// engine.queue().run(async { 6 * 7 }).await?;
+    /// engine.shutdown(Duration::from_secs(10)).await;
+    ///
+    /// let monitor = engine.monitor().ok_or("switched off")?;
+    /// let text = monitor.registry().to_openmetrics();
+    /// assert!(text.contains("aqe_queue_operations_total{outcome=\"completed\",queue=\"engine\"} 1\n"));
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "monitor")]
+    #[must_use]
+    pub fn monitor(&self) -> Option<&Monitor> {
+        self.inner.monitor.as_ref()
+    }
+
     /// Prepares an operation for the items of a run, each of which becomes an operation of the engine's queue; see
     /// [`ThroughQueue`].
     #[cfg(feature = "batch")]
@@ -143,7 +174,8 @@ impl Engine {
     /// report counts what has finished from then on.
     ///
     /// A paused queue is resumed for this. To cancel at once what has not begun, call
-    /// [`AsyncOperationQueue::shutdown`] on the [`queue`](Self::queue). Calling it again, or from several places, is harmless: each call
+    /// [`AsyncOperationQueue::shutdown`] on the [`queue`](Self::queue). The monitor ends last, so that its last tick has all of
+    /// this; it is waited for, beyond `grace` if its disk takes long. Calling it again, or from several places, is harmless: each call
     /// waits until nothing is left, no longer than its own `grace`.
     ///
     /// # Cancel safety
@@ -162,7 +194,21 @@ impl Engine {
         let waited = Duration::ZERO;
         let mut report = queue.drain_within(grace.saturating_sub(waited)).await;
         report.elapsed += waited;
+        #[cfg(feature = "monitor")]
+        self.stop_monitor().await;
         report
+    }
+
+    /// Waits for the monitor's end where waiting holds up nobody.
+    #[cfg(feature = "monitor")]
+    async fn stop_monitor(&self) {
+        if self.inner.monitor.is_none() {
+            return;
+        }
+        let inner = Arc::clone(&self.inner);
+        let stop = move || inner.monitor.as_ref().map(Monitor::stop);
+        // An error says that the runtime ends, and then nobody waits for anything.
+        let _ = tokio::task::spawn_blocking(stop).await;
     }
 }
 
@@ -214,6 +260,10 @@ pub struct EngineBuilder {
     batch_adjustments: Vec<Adjustment<BatchConfig>>,
     workers: Option<usize>,
     threads: Option<usize>,
+    #[cfg(feature = "monitor")]
+    without_monitor: bool,
+    #[cfg(feature = "monitor")]
+    monitor_adjustments: Vec<Adjustment<MonitorBuilder>>,
 }
 
 type Adjustment<C> = Box<dyn FnOnce(C) -> C + Send>;
@@ -283,6 +333,44 @@ impl EngineBuilder {
         self
     }
 
+    /// Starts no monitor, whatever the configuration says.
+    #[cfg(feature = "monitor")]
+    pub const fn without_monitor(mut self) -> Self {
+        self.without_monitor = true;
+        self
+    }
+
+    /// Changes the monitor's settings after the configuration has had its say, such as its registry or its sources, which
+    /// no file sets. Several changes are applied in the order of the calls, and none if there is to be no monitor.
+    ///
+    /// ```
+    /// use aqe_core::monitor::registry::Registry;
+    /// use aqe_core::Engine;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::new();
+    /// let shared = registry.clone();
+    /// let engine = Engine::builder().monitor(|monitor| monitor.registry(shared)).build()?;
+    /// registry.counter("logins_total")?.increment();
+    /// # let _ = engine;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "monitor")]
+    pub fn monitor(
+        mut self,
+        change: impl FnOnce(MonitorBuilder) -> MonitorBuilder + Send + 'static,
+    ) -> Self {
+        self.monitor_adjustments.push(Box::new(change));
+        self
+    }
+
+    /// Has the monitor keep every tick in this file, for `monitoring.retention`; see [`MonitorBuilder::history`].
+    #[cfg(feature = "monitor-history")]
+    pub fn monitor_history(self, path: impl Into<std::path::PathBuf>) -> Self {
+        let path = path.into();
+        self.monitor(|monitor| monitor.history(path))
+    }
+
     /// Builds the engine and spawns the tasks of its components on the current tokio runtime, which must have its time
     /// enabled. Everything is checked here, once.
     ///
@@ -311,14 +399,37 @@ impl EngineBuilder {
                 queue = queue.pin_available();
             }
         }
-        Ok(Engine {
-            inner: Arc::new(Inner {
-                config: self.config,
-                queue: queue.build()?,
-                #[cfg(feature = "batch")]
-                batch,
-            }),
-        })
+        let queue = queue.build()?;
+        #[cfg(feature = "monitor")]
+        let monitor = (self.config.monitoring.enabled && !self.without_monitor).then(|| {
+            let settings = Monitor::builder().config(&self.config);
+            adjusted(settings, self.monitor_adjustments).start()
+        });
+        let inner = Arc::new(Inner {
+            config: self.config,
+            #[cfg(feature = "monitor")]
+            monitor,
+            queue,
+            #[cfg(feature = "batch")]
+            batch,
+        });
+        #[cfg(feature = "monitor")]
+        inner.let_monitor_look();
+        Ok(Engine { inner })
+    }
+}
+
+#[cfg(feature = "monitor")]
+impl Inner {
+    /// Shows the monitor the engine's parts. It holds none of them, so that the queue closes with the engine's last handle.
+    fn let_monitor_look(self: &Arc<Self>) {
+        let Some(monitor) = &self.monitor else { return };
+        let engine = Arc::downgrade(self);
+        monitor.watch_queue_by("engine", move || {
+            engine.upgrade().map(|inner| inner.queue.clone())
+        });
+        #[cfg(feature = "batch")]
+        monitor.watch_batches("engine", &self.batch);
     }
 }
 

@@ -70,6 +70,7 @@
 //! | [`config`] | `qe.config.yaml`: typed values, layers with the origin of each, presets, edits that keep comments | always there |
 //! | [`batch`] | many items in chunks, on threads or as tasks: checkpoints, errors, retries, progress, files by content | `batch` |
 //! | [`memory`] | a store of entries that expire: compressed, in memory or in a folder, sealed if wanted | `memory` |
+//! | [`monitor`] | metrics, samples of the system, a history in a file, comparisons; a [`Monitor`] joins them to the engine | `monitor` |
 //! | [`queue`] | operations with priorities, bounded concurrency, retries, timeouts, typed results; observers and status | `queue` |
 //!
 //! At the root stand the [`Engine`], the [`Error`] of the crate, and the names that nearly every program needs.
@@ -82,6 +83,8 @@
 //! | `coverage` | no | `batch::coverage`: reports of LCOV, Cobertura and llvm-cov, read as streams, merged and compared |
 //! | `encryption` | no | [`memory::crypt`](memory): what leaves the uncompressed tier is sealed with AES-256-GCM; builds a C library |
 //! | `memory` | yes | [`memory`]: a store of entries that expire |
+//! | `monitor` | yes | [`monitor`] and the [`Monitor`]: metrics, and what the system and the engine's parts do, every few seconds |
+//! | `monitor-history` | no | `monitor::history` and `monitor::compare`: all of that in one SQLite file, and statistics on it; builds a C library |
 //! | `queue` | yes | [`queue`] and the [`Engine`]; without it the crate reads and edits configurations and needs no runtime |
 //! | `zstd` | no | [`memory`] can compress with Zstandard too; builds a C library |
 //!
@@ -103,6 +106,9 @@ pub use aqe_batch as batch;
 #[cfg(feature = "memory")]
 #[doc(inline)]
 pub use aqe_memory as memory;
+#[cfg(feature = "monitor")]
+#[doc(inline)]
+pub use aqe_monitor as monitor;
 #[cfg(feature = "queue")]
 #[doc(inline)]
 pub use aqe_queue as queue;
@@ -112,6 +118,10 @@ pub use self::config::{Config, ConfigError, Loader};
 #[cfg(feature = "queue")]
 pub use self::engine::{Engine, EngineBuilder};
 pub use self::error::Error;
+#[cfg(feature = "monitor")]
+pub use self::glue::monitor::{Monitor, MonitorBuilder, MonitorProblem, MonitorTick};
+#[cfg(feature = "monitor-history")]
+pub use self::glue::monitor::{MonitoredRun, RunBuilder};
 #[cfg(all(feature = "batch", feature = "queue"))]
 pub use self::glue::through_queue::{QueuedContext, QueuedItem, ThroughQueue};
 #[cfg(feature = "batch")]

@@ -443,8 +443,15 @@ fn keys_without_a_component_say_so() {
                     | "memory.cleanupInterval"
                     | "memory.gcThreshold"
             );
-        let in_effect =
-            is_queues && has_queue || is_batches || is_stores || path.starts_with("run.");
+        let has_history = cfg!(feature = "monitor-history");
+        let is_monitors = cfg!(feature = "monitor")
+            && matches!(path, "monitoring.enabled" | "monitoring.interval")
+            || has_history && path == "monitoring.retention";
+        let in_effect = is_queues && has_queue
+            || is_batches
+            || is_stores
+            || is_monitors
+            || path.starts_with("run.");
         assert_eq!(
             entry.effect == Effect::InEffect,
             in_effect,
@@ -454,11 +461,11 @@ fn keys_without_a_component_say_so() {
     }
     assert_eq!(
         loaded
-            .get("monitoring.interval")
+            .get("monitoring.dashboard.port")
             .unwrap()
             .effect
             .to_string(),
-        "not yet in effect: there is no monitor yet"
+        "not yet in effect: there is no dashboard yet"
     );
     assert!(loaded.get("memory.colour").is_none());
     assert!(loaded.origin_of("memory").is_none());

@@ -201,7 +201,20 @@ const MEMORY: Effect = if cfg!(feature = "memory") {
     Effect::NotYet("this build has no memory store (feature `memory`)")
 };
 const SEALING: Effect = Effect::NotYet("a program gives its store keys itself");
-const MONITOR: Effect = Effect::NotYet("there is no monitor yet");
+/// A build without the monitor has nobody who would use its settings.
+const MONITOR: Effect = if cfg!(feature = "monitor") {
+    InEffect
+} else {
+    Effect::NotYet("this build has no monitor (feature `monitor`)")
+};
+/// A build without the history keeps no samples.
+const HISTORY: Effect = if cfg!(feature = "monitor-history") {
+    InEffect
+} else {
+    Effect::NotYet("this build keeps no history (feature `monitor-history`)")
+};
+const ALERTS: Effect = Effect::NotYet("there are no alerts yet");
+const DASHBOARD: Effect = Effect::NotYet("there is no dashboard yet");
 const AGENTS: Effect = Effect::NotYet("there are no agents yet");
 const FILES: Effect = Effect::NotYet("there are no file operations yet");
 const NETWORK: Effect = Effect::NotYet("nothing opens connections yet");
@@ -359,46 +372,46 @@ static KEYS: [Key; 46] = [
     ),
     key!("monitoring.interval", monitoring.interval, Duration::from_millis(100) => DAY, MONITOR,
         "time between two samples"),
-    key!("monitoring.retention", monitoring.retention, MINUTE => DECADE, MONITOR,
+    key!("monitoring.retention", monitoring.retention, MINUTE => DECADE, HISTORY,
         "how long samples are kept"),
     key!(
         "monitoring.alerting.enabled",
         monitoring.alerting.enabled,
-        MONITOR,
+        ALERTS,
         "whether thresholds raise alerts"
     ),
     key!(
         "monitoring.alerting.thresholds.cpuUsage",
         monitoring.alerting.thresholds.cpu_usage,
-        MONITOR,
+        ALERTS,
         "alert above this share of the CPU time"
     ),
     key!(
         "monitoring.alerting.thresholds.memoryUsage",
         monitoring.alerting.thresholds.memory_usage,
-        MONITOR,
+        ALERTS,
         "alert above this share of the memory"
     ),
     key!("monitoring.alerting.thresholds.executionTime", monitoring.alerting.thresholds.execution_time,
-        MILLISECOND => 7 * DAY, MONITOR, "alert above this run time of one operation"),
+        MILLISECOND => 7 * DAY, ALERTS, "alert above this run time of one operation"),
     key!(
         "monitoring.alerting.thresholds.errorRate",
         monitoring.alerting.thresholds.error_rate,
-        MONITOR,
+        ALERTS,
         "alert above this share of failing operations"
     ),
     key!(
         "monitoring.dashboard.enabled",
         monitoring.dashboard.enabled,
-        MONITOR,
+        DASHBOARD,
         "whether the web page is served"
     ),
-    key!("monitoring.dashboard.port", monitoring.dashboard.port, NonZeroU16::MIN => NonZeroU16::MAX, MONITOR,
+    key!("monitoring.dashboard.port", monitoring.dashboard.port, NonZeroU16::MIN => NonZeroU16::MAX, DASHBOARD,
         "TCP port of the web page"),
     key!(
         "monitoring.dashboard.authentication",
         monitoring.dashboard.authentication,
-        MONITOR,
+        DASHBOARD,
         "whether the web page asks who is there"
     ),
     key!(

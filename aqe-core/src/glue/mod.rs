@@ -7,6 +7,8 @@
 mod batch_config;
 #[cfg(feature = "memory")]
 mod memory_config;
+#[cfg(feature = "monitor")]
+pub(crate) mod monitor;
 #[cfg(feature = "queue")]
 mod queue_config;
 #[cfg(all(feature = "batch", feature = "queue"))]

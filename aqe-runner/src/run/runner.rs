@@ -58,6 +58,8 @@ impl Runner {
         let ahead = if options.settings.fail_fast { 0 } else { AHEAD };
         let width = jobs.get().saturating_add(ahead);
         let engine = Engine::builder()
+            // Whoever wants a run monitored has the events, and a monitor that lives as long as its program.
+            .without_monitor()
             .queue(move |queue| {
                 // The width is what was asked for. How long a test takes says nothing about how many should run.
                 let queue = queue.scheduling(Scheduling::Priority);
