@@ -2,6 +2,7 @@
 
 mod doc;
 mod engine;
+mod monitoring;
 mod outcome;
 mod settings;
 mod signals;
@@ -13,7 +14,8 @@ use aqe_core::config::Config;
 use aqe_runner::cargo::{CargoError, Workspace, find_test_binaries};
 use aqe_runner::run::{Reporter, RunOptions};
 
-use self::outcome::{Noting, Seen};
+use self::monitoring::{Asked, Monitoring};
+use self::outcome::{Noting, Outcome, Seen};
 use crate::args::{ProgressArg, RunArgs};
 use crate::config::working_folder;
 use crate::exit::Exit;
@@ -29,12 +31,29 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
     }
     let config = settings::load(arguments, &folder)?;
     let options = settings::options(arguments, &config);
+    // Answered while cargo builds.
+    let version = if config.monitoring.enabled {
+        Asked::about(&folder)
+    } else {
+        Asked::nothing()
+    };
     let workspace = find(arguments, &folder)?;
+    let (monitoring, mut unmeasured) = match Monitoring::begin(&config, &workspace.root, version) {
+        Ok(monitoring) => (monitoring, Vec::new()),
+        Err(warning) => (None, vec![warning]),
+    };
     let view = view(arguments, &config);
     let seen = Seen::default();
-    let reporter: Box<dyn Reporter> = Box::new(Noting::new(view.reporter, seen.clone()));
+    let mut reporter: Box<dyn Reporter> = Box::new(Noting::new(view.reporter, seen.clone()));
+    if let Some(monitoring) = &monitoring {
+        reporter = monitoring.reporter(reporter);
+    }
     let report = drive(options, &workspace, reporter, view.live)?;
-    outcome::conclude(&report.into(), &seen.plan(), arguments)
+    if let Some(monitoring) = monitoring {
+        unmeasured.extend(monitoring.end(&report));
+    }
+    let outcome = Outcome::of(&report, unmeasured);
+    outcome::conclude(&outcome, &seen.plan(), arguments)
 }
 
 /// Builds and finds the test binaries; blocks for as long as cargo does.

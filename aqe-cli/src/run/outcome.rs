@@ -27,10 +27,12 @@ pub(super) struct Outcome {
     unlisted: Vec<String>,
     junit_error: Option<String>,
     history_error: Option<String>,
+    /// What went wrong in measuring the run.
+    unmeasured: Vec<String>,
 }
 
-impl From<RunReport> for Outcome {
-    fn from(report: RunReport) -> Self {
+impl Outcome {
+    pub(super) fn of(report: &RunReport, unmeasured: Vec<String>) -> Self {
         let with_causes = |error: &dyn Error| {
             let causes = causes(error).into_iter();
             causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
@@ -45,6 +47,7 @@ impl From<RunReport> for Outcome {
                 .history_error
                 .as_ref()
                 .map(|error| with_causes(error)),
+            unmeasured,
         }
     }
 }
@@ -107,6 +110,9 @@ fn troubles(outcome: &Outcome, colors: Colors) -> String {
             "{} the history has not got this run yet; the next run adds it from the journal: {trouble}",
             colors.odd("warning:")
         );
+    }
+    for trouble in &outcome.unmeasured {
+        let _ = writeln!(text, "{} monitoring: {trouble}", colors.odd("warning:"));
     }
     text
 }
@@ -306,6 +312,7 @@ mod tests {
             unlisted: vec!["cannot list a\n  | why".into(), "cannot list b".into()],
             junit_error: Some("cannot write x: no space".into()),
             history_error: Some("it is open elsewhere".into()),
+            unmeasured: vec!["no room".into()],
             ..Outcome::default()
         };
         assert_eq!(
@@ -313,7 +320,8 @@ mod tests {
             "error: cannot list a\n  | why\nerror: cannot list b\n\
              error: the tests of 2 binaries were not run, because they could not be listed\n\
              error: there is no JUnit report: cannot write x: no space\n\
-             warning: the history has not got this run yet; the next run adds it from the journal: it is open elsewhere\n"
+             warning: the history has not got this run yet; the next run adds it from the journal: it is open elsewhere\n\
+             warning: monitoring: no room\n"
         );
         assert_eq!(troubles(&Outcome::default(), Colors::On), "");
     }

@@ -130,7 +130,7 @@ impl Open {
                 if self.runs.len() == MAX_OPEN_RUNS {
                     return Err(too_many_runs());
                 }
-                let labels = borrowed(&labels);
+                let (version, labels) = (version.find(), borrowed(&labels));
                 let id = self
                     .history
                     .begin_run(&name, &version, &labels, at.into())?;

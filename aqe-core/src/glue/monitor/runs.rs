@@ -1,5 +1,7 @@
 //! Runs, as a program tells of them. The monitor's thread notes them in the history.
 
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,7 +13,7 @@ use super::shared::Shared;
 pub struct RunBuilder {
     shared: Arc<Shared>,
     name: String,
-    version: String,
+    version: Version,
     labels: Vec<(String, String)>,
 }
 
@@ -20,14 +22,21 @@ impl RunBuilder {
         Self {
             shared,
             name,
-            version: String::new(),
+            version: Version::Known(String::new()),
             labels: Vec::new(),
         }
     }
 
     /// Says in which version it runs: a tag or a commit, of at most 256 bytes. None by default.
     pub fn version(mut self, version: impl Into<String>) -> Self {
-        self.version = version.into();
+        self.version = Version::Known(version.into());
+        self
+    }
+
+    /// Has the version found out in the monitor's thread, because it takes a while: by asking git, for instance. Ticks, and
+    /// the end of the monitor, wait for it.
+    pub fn version_by(mut self, find: impl FnOnce() -> String + Send + 'static) -> Self {
+        self.version = Version::Found(Box::new(find));
         self
     }
 
@@ -87,13 +96,39 @@ impl MonitoredRun {
     }
 }
 
+/// A version, or how to come by it.
+pub(super) enum Version {
+    Known(String),
+    Found(Box<dyn FnOnce() -> String + Send>),
+}
+
+impl Version {
+    /// The version; none if finding it panics.
+    pub(super) fn find(self) -> String {
+        match self {
+            Self::Known(version) => version,
+            // What a closure that panicked has left is dropped with it.
+            Self::Found(find) => catch_unwind(AssertUnwindSafe(find)).unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(version) => version.fmt(f),
+            Self::Found(_) => f.write_str("to be found"),
+        }
+    }
+}
+
 /// What the thread is to note.
 #[derive(Debug)]
 pub(super) enum Order {
     Begin {
         number: u64,
         name: String,
-        version: String,
+        version: Version,
         labels: Vec<(String, String)>,
         at: SystemTime,
     },

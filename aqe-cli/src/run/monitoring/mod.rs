@@ -1,0 +1,170 @@
+//! What a run leaves in the project's history of measurements, and what it tells of itself while it goes on.
+//!
+//! Everything that could take a while happens on the monitor's thread: opening the file, sampling, committing, and asking
+//! git for the version. Nothing that goes wrong there is more than a warning.
+
+mod place;
+mod series;
+mod system;
+mod version;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aqe_core::config::Config;
+use aqe_core::{Monitor, MonitoredRun};
+use aqe_runner::run::{Event, Reporter, RunReport, RunStarted};
+
+use self::series::Series;
+use self::system::ChildTime;
+pub(super) use self::version::Asked;
+
+/// What runs are called in the history.
+const NAME: &str = "aqe run";
+
+/// With fewer files that may be open, all of them are left to the tests, each of which needs several. Measuring takes some
+/// twenty.
+const FEWEST_FILES: u64 = 256;
+
+/// A monitored run.
+pub(super) struct Monitoring {
+    shared: Arc<Shared>,
+    before: Option<ChildTime>,
+}
+
+struct Shared {
+    monitor: Monitor,
+    series: Series,
+    /// Until the first test starts, git is not asked for its answer; then the run is in the history.
+    run: Mutex<Stage>,
+}
+
+enum Stage {
+    Before(Asked),
+    During(MonitoredRun),
+    After,
+}
+
+impl Monitoring {
+    /// Begins to measure, unless the configuration says otherwise. What stands in the way is a warning.
+    pub(super) fn begin(
+        config: &Config,
+        root: &Path,
+        version: Asked,
+    ) -> Result<Option<Self>, String> {
+        if !config.monitoring.enabled {
+            return Ok(None);
+        }
+        if let Some(files) = system::open_files_allowed()
+            && files < FEWEST_FILES
+        {
+            return Err(format!(
+                "this run is not measured, to leave the {files} files that may be open to its tests; `ulimit -n {FEWEST_FILES}` allows enough"
+            ));
+        }
+        let file = place::file_in(root).map_err(|error| {
+            format!(
+                "this run is not measured, because there can be no file in {}: {error}",
+                root.join(place::FOLDER).display()
+            )
+        })?;
+        let registry = aqe_core::monitor::registry::Registry::new();
+        let series =
+            Series::new(&registry).map_err(|error| format!("this run is not measured: {error}"))?;
+        let monitor = Monitor::builder().config(config).registry(registry);
+        Ok(Some(Self {
+            shared: Arc::new(Shared {
+                monitor: monitor.history(file).start(),
+                series,
+                run: Mutex::new(Stage::Before(version)),
+            }),
+            before: ChildTime::now(),
+        }))
+    }
+
+    /// A reporter that counts what passes through it.
+    pub(super) fn reporter(&self, inner: Box<dyn Reporter>) -> Box<dyn Reporter> {
+        Box::new(Counting {
+            inner,
+            shared: Arc::clone(&self.shared),
+        })
+    }
+
+    /// Notes what the run came to, and waits until it is in the history. Gives what went wrong.
+    pub(super) fn end(self, report: &RunReport) -> Vec<String> {
+        if let Stage::During(run) = self.shared.next(Stage::After) {
+            run.results(self.results(report));
+            run.end();
+        }
+        self.shared.monitor.stop();
+        let problems = self.shared.monitor.problems();
+        problems.into_iter().map(|problem| problem.what).collect()
+    }
+
+    fn results(&self, report: &RunReport) -> Vec<(&'static str, f64)> {
+        let counts = &report.counts;
+        let mut results = vec![
+            ("wall_seconds", report.duration.as_secs_f64()),
+            ("tests", counts.run() as f64),
+            ("failed", counts.failures() as f64),
+            ("flaky", counts.flaky as f64),
+        ];
+        let durations = self.shared.series.durations();
+        for (name, quantile) in [("p50_seconds", 0.5), ("p95_seconds", 0.95)] {
+            let nanos = durations.quantile(quantile);
+            results.extend(nanos.map(|nanos| (name, nanos as f64 / 1e9)));
+        }
+        if let (Some(before), Some(now)) = (self.before, ChildTime::now()) {
+            results.push(("cpu_seconds", now.since(before).as_secs_f64()));
+        }
+        results
+    }
+}
+
+impl Shared {
+    /// Goes on to another stage; gives the one before.
+    fn next(&self, stage: Stage) -> Stage {
+        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *run, stage)
+    }
+
+    fn started(&self, started: &RunStarted) {
+        if let Stage::Before(version) = self.next(Stage::After) {
+            let run = self.monitor.run(NAME);
+            let run = run
+                .version_by(move || version.wait())
+                .label("run", started.run.to_string())
+                .label("isolation", started.isolation)
+                .label("jobs", started.jobs.to_string());
+            self.next(Stage::During(run.begin()));
+        }
+    }
+}
+
+/// Counts events, and passes them on.
+struct Counting {
+    inner: Box<dyn Reporter>,
+    shared: Arc<Shared>,
+}
+
+impl Reporter for Counting {
+    fn event(&mut self, event: &Event) {
+        if let Event::RunStarted(started) = event {
+            self.shared.started(started);
+        }
+        self.shared.series.count(event);
+        self.inner.event(event);
+    }
+
+    fn flush(&mut self) {
+        self.inner.flush();
+    }
+
+    fn tick_after(&self) -> Option<std::time::Duration> {
+        self.inner.tick_after()
+    }
+
+    fn tick(&mut self) {
+        self.inner.tick();
+    }
+}
