@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
     }
     let report = drive(options, &workspace, reporter, view.live)?;
     if let Some(monitoring) = monitoring {
-        unmeasured.extend(monitoring.end(&report));
+        unmeasured.extend(monitoring.end());
     }
     let outcome = Outcome::of(&report, unmeasured);
     outcome::conclude(&outcome, &seen.plan(), arguments)

@@ -10,10 +10,12 @@ mod version;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aqe_core::config::Config;
 use aqe_core::{Monitor, MonitoredRun};
-use aqe_runner::run::{Event, Reporter, RunReport, RunStarted};
+use aqe_runner::journal::RunCounts;
+use aqe_runner::run::{Event, Reporter, RunStarted};
 
 use self::series::Series;
 use self::system::ChildTime;
@@ -29,12 +31,13 @@ const FEWEST_FILES: u64 = 256;
 /// A monitored run.
 pub(super) struct Monitoring {
     shared: Arc<Shared>,
-    before: Option<ChildTime>,
 }
 
 struct Shared {
     monitor: Monitor,
     series: Series,
+    /// Before the first test.
+    before: Option<ChildTime>,
     /// Until the first test starts, git is not asked for its answer; then the run is in the history.
     run: Mutex<Stage>,
 }
@@ -76,9 +79,9 @@ impl Monitoring {
             shared: Arc::new(Shared {
                 monitor: monitor.history(file).start(),
                 series,
+                before: ChildTime::now(),
                 run: Mutex::new(Stage::Before(version)),
             }),
-            before: ChildTime::now(),
         }))
     }
 
@@ -90,34 +93,11 @@ impl Monitoring {
         })
     }
 
-    /// Notes what the run came to, and waits until it is in the history. Gives what went wrong.
-    pub(super) fn end(self, report: &RunReport) -> Vec<String> {
-        if let Stage::During(run) = self.shared.next(Stage::After) {
-            run.results(self.results(report));
-            run.end();
-        }
+    /// Waits until all is in the history. Gives what went wrong.
+    pub(super) fn end(self) -> Vec<String> {
         self.shared.monitor.stop();
         let problems = self.shared.monitor.problems();
         problems.into_iter().map(|problem| problem.what).collect()
-    }
-
-    fn results(&self, report: &RunReport) -> Vec<(&'static str, f64)> {
-        let counts = &report.counts;
-        let mut results = vec![
-            ("wall_seconds", report.duration.as_secs_f64()),
-            ("tests", counts.run() as f64),
-            ("failed", counts.failures() as f64),
-            ("flaky", counts.flaky as f64),
-        ];
-        let durations = self.shared.series.durations();
-        for (name, quantile) in [("p50_seconds", 0.5), ("p95_seconds", 0.95)] {
-            let nanos = durations.quantile(quantile);
-            results.extend(nanos.map(|nanos| (name, nanos as f64 / 1e9)));
-        }
-        if let (Some(before), Some(now)) = (self.before, ChildTime::now()) {
-            results.push(("cpu_seconds", now.since(before).as_secs_f64()));
-        }
-        results
     }
 }
 
@@ -139,6 +119,33 @@ impl Shared {
             self.next(Stage::During(run.begin()));
         }
     }
+
+    /// Notes what the run came to, and lets the history be closed while the last of it is shown and written elsewhere.
+    fn finished(&self, duration: Duration, counts: &RunCounts) {
+        if let Stage::During(run) = self.next(Stage::After) {
+            run.results(self.results(duration, counts));
+            run.end();
+        }
+        self.monitor.close();
+    }
+
+    fn results(&self, duration: Duration, counts: &RunCounts) -> Vec<(&'static str, f64)> {
+        let mut results = vec![
+            ("wall_seconds", duration.as_secs_f64()),
+            ("tests", counts.run() as f64),
+            ("failed", counts.failures() as f64),
+            ("flaky", counts.flaky as f64),
+        ];
+        let durations = self.series.durations();
+        for (name, quantile) in [("p50_seconds", 0.5), ("p95_seconds", 0.95)] {
+            let nanos = durations.quantile(quantile);
+            results.extend(nanos.map(|nanos| (name, nanos as f64 / 1e9)));
+        }
+        if let (Some(before), Some(now)) = (self.before, ChildTime::now()) {
+            results.push(("cpu_seconds", now.since(before).as_secs_f64()));
+        }
+        results
+    }
 }
 
 /// Counts events, and passes them on.
@@ -149,10 +156,14 @@ struct Counting {
 
 impl Reporter for Counting {
     fn event(&mut self, event: &Event) {
-        if let Event::RunStarted(started) = event {
-            self.shared.started(started);
-        }
         self.shared.series.count(event);
+        match event {
+            Event::RunStarted(started) => self.shared.started(started),
+            Event::RunFinished {
+                duration, counts, ..
+            } => self.shared.finished(*duration, counts),
+            _ => {}
+        }
         self.inner.event(event);
     }
 
@@ -160,7 +171,7 @@ impl Reporter for Counting {
         self.inner.flush();
     }
 
-    fn tick_after(&self) -> Option<std::time::Duration> {
+    fn tick_after(&self) -> Option<Duration> {
         self.inner.tick_after()
     }
 

@@ -105,13 +105,19 @@ impl Monitor {
         self.shared.tick_now().then(|| self.latest()).flatten()
     }
 
+    /// Tells the monitor to end, and does not wait for that: for those who have something else to do meanwhile. What is said
+    /// of runs after it may be lost. [`stop`](Self::stop) waits.
+    pub fn close(&self) {
+        self.shared.end();
+    }
+
     /// Ends the monitor: takes a last tick, closes the history, and returns when that is done. Calling it again is
     /// harmless. The registry stays as it is.
     ///
     /// Blocks the thread for some milliseconds, or as long as a disk may; an asynchronous program calls it where it may
     /// block, as [`Engine::shutdown`](crate::Engine::shutdown) does.
     pub fn stop(&self) {
-        self.shared.end();
+        self.close();
         self.shared.wait_for_end();
     }
 
@@ -239,7 +245,7 @@ impl Monitor {
 impl Drop for Monitor {
     fn drop(&mut self) {
         // Nobody is kept waiting by a drop; whoever wants the last tick to be in the history calls `stop`.
-        self.shared.end();
+        self.close();
     }
 }
 
