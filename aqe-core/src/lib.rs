@@ -70,7 +70,10 @@
 //! | [`config`] | `qe.config.yaml`: typed values, layers with the origin of each, presets, edits that keep comments | always there |
 //! | [`batch`] | many items in chunks, on threads or as tasks: checkpoints, errors, retries, progress, files by content | `batch` |
 //! | [`memory`] | a store of entries that expire: compressed, in memory or in a folder, sealed if wanted | `memory` |
+//! | [`monitor`] | what the machine and this process do | `monitor` |
 //! | [`queue`] | operations with priorities, bounded concurrency, retries, timeouts, typed results; observers and status | `queue` |
+//! | [`session`] | what a program does at the moment, for a second one: a local socket | `session` |
+//! | [`state`] | the folder of a project in which that socket is | `session` |
 //!
 //! At the root stand the [`Engine`], the [`Error`] of the crate, and the names that nearly every program needs.
 //!
@@ -82,7 +85,9 @@
 //! | `coverage` | no | `batch::coverage`: reports of LCOV, Cobertura and llvm-cov, read as streams, merged and compared |
 //! | `encryption` | no | [`memory::crypt`](memory): what leaves the uncompressed tier is sealed with AES-256-GCM; builds a C library |
 //! | `memory` | yes | [`memory`]: a store of entries that expire |
+//! | `monitor` | no | [`monitor`]: a sampler of the machine and of this process |
 //! | `queue` | yes | [`queue`] and the [`Engine`]; without it the crate reads and edits configurations and needs no runtime |
+//! | `session` | no | [`state`] and [`session`]: the state folder, and a running program that others can watch |
 //! | `zstd` | no | [`memory`] can compress with Zstandard too; builds a C library |
 //!
 //! # Limits
@@ -96,6 +101,10 @@ pub mod config;
 mod engine;
 mod error;
 mod glue;
+#[cfg(feature = "session")]
+pub mod session;
+#[cfg(feature = "session")]
+pub mod state;
 
 #[cfg(feature = "batch")]
 #[doc(inline)]
@@ -103,6 +112,9 @@ pub use aqe_batch as batch;
 #[cfg(feature = "memory")]
 #[doc(inline)]
 pub use aqe_memory as memory;
+#[cfg(feature = "monitor")]
+#[doc(inline)]
+pub use aqe_monitor as monitor;
 #[cfg(feature = "queue")]
 #[doc(inline)]
 pub use aqe_queue as queue;

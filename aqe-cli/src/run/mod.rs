@@ -3,6 +3,7 @@
 mod doc;
 mod engine;
 mod outcome;
+mod session;
 mod settings;
 mod signals;
 
@@ -14,6 +15,7 @@ use aqe_runner::cargo::{CargoError, Workspace, find_test_binaries};
 use aqe_runner::run::{Reporter, RunOptions};
 
 use self::outcome::{Noting, Seen};
+use self::session::Watch;
 use crate::args::{ProgressArg, RunArgs};
 use crate::config::working_folder;
 use crate::exit::Exit;
@@ -32,8 +34,10 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
     let workspace = find(arguments, &folder)?;
     let view = view(arguments, &config);
     let seen = Seen::default();
-    let reporter: Box<dyn Reporter> = Box::new(Noting::new(view.reporter, seen.clone()));
-    let report = drive(options, &workspace, reporter, view.live)?;
+    let (reporter, watch) = session::watched(Noting::new(view.reporter, seen.clone()));
+    let project = settings::project_folder(&arguments.build, &folder);
+    let reporter: Box<dyn Reporter> = Box::new(reporter);
+    let report = drive(options, &workspace, reporter, view.live, (&project, watch))?;
     outcome::conclude(&report.into(), &seen.plan(), arguments)
 }
 
@@ -54,6 +58,7 @@ fn drive(
     workspace: &Workspace,
     reporter: Box<dyn Reporter>,
     live: Option<LiveHandle>,
+    (project, watch): (&Path, Watch),
 ) -> Result<aqe_runner::run::RunReport, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -64,7 +69,13 @@ fn drive(
                 format!("cannot set up the event loop: {error}"),
             )
         })?;
-    runtime.block_on(engine::run(options, workspace, reporter, live))
+    runtime.block_on(async {
+        // Before anything is served or started: a signal from here on is not lost, however late it is looked at first.
+        let signals = signals::receive();
+        // Dropped at the end, which removes its files.
+        let _served = session::serve(project, watch);
+        engine::run(options, workspace, reporter, live, signals).await
+    })
 }
 
 /// A reporter, and a way to reach it if it draws on a terminal.
