@@ -13,6 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 mod support;
+#[path = "monitor/terminal.rs"]
+mod terminal;
 use support::{Ran, aqe};
 
 const MANIFEST: &str =
