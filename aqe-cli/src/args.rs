@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// Look into a memory store in a folder, and look after it
     #[command(after_help = MEMORY_EXAMPLES)]
     Memory(MemoryArgs),
+    /// Show what a run does at the moment, or what the last one came to
+    #[command(after_help = MONITOR_EXAMPLES)]
+    Monitor(MonitorArgs),
     /// Read, check and change qe.config.yaml
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
@@ -266,6 +269,36 @@ pub(crate) enum MemoryCommand {
     },
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct MonitorArgs {
+    /// Show only the queue: what waits, what runs and for how long, what is done
+    #[arg(long)]
+    pub(crate) queue_status: bool,
+    /// Go on until the run ends: redrawn on a terminal, a line each time elsewhere
+    #[arg(long)]
+    pub(crate) real_time: bool,
+    /// Time between two looks, with --real-time ("500ms", "2s", "1m"; plain numbers are seconds)
+    #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "1s", requires = "real_time")]
+    pub(crate) interval: Duration,
+    /// The run of this process, where several go on
+    #[arg(long, value_name = "PID")]
+    pub(crate) session: Option<u32>,
+
+    /// Print JSON on stdout; with --real-time an object per line
+    #[arg(long, help_heading = "What you see")]
+    pub(crate) json: bool,
+    /// When to use colours; "auto" heeds CARGO_TERM_COLOR and NO_COLOR
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN", help_heading = "What you see")]
+    pub(crate) color: ColorArg,
+
+    /// Path to the Cargo.toml of the project
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Which project")]
+    pub(crate) manifest_path: Option<PathBuf>,
+    /// The project's target folder, if `aqe run` was told one
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Which project")]
+    pub(crate) target_dir: Option<PathBuf>,
+}
+
 /// What all commands about a store take.
 #[derive(Debug, Args)]
 pub(crate) struct MemoryCommon {
@@ -316,6 +349,19 @@ fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("write a number from 0.1 to 86400".to_owned()),
+    }
+}
+
+/// Reads the time between two looks at a run.
+fn interval(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let (number, unit) = units
+        .iter()
+        .find_map(|(name, seconds)| Some((text.strip_suffix(name)?, *seconds)))
+        .unwrap_or((text, 1.0));
+    match number.trim_end().parse::<f64>().map(|number| number * unit) {
+        Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("write a time from 100ms to 24h, as in 500ms, 2s or 1m".to_owned()),
     }
 }
 
@@ -620,6 +666,21 @@ Results go to standard output, messages to standard error. Section memory of qe.
 large a store in --folder may be; `aqe config list` shows it.
 The exit code is 0 when it was done, 1 when diagnose finds lost entries, 4 when there is no store,
 5 when it cannot be opened or optimize does not come to its end; `aqe --help` lists them all.";
+
+const MONITOR_EXAMPLES: &str = "\
+Examples:
+  aqe monitor                           how far the run is, what failed, how busy the machine is
+  aqe monitor --queue-status            what waits, and every test that runs with its age
+  aqe monitor --real-time               the same as a picture that is redrawn; `q` leaves it
+  aqe monitor --real-time --json        a JSON object every second until the run ends
+  aqe monitor --session 4711            the run of process 4711, where several go on
+
+A run of the project, by the same user on the same machine, is found through the folder .aqe, which
+`aqe run` makes in the root of the project once everything is built. When no run goes on, this shows
+what the last one came to. With --real-time, where several go on, it watches the newest.
+Results go to standard output, messages to standard error.
+The exit code is 0 when there was something to show, 4 when there is no run, 130 after Ctrl-C;
+`aqe --help` lists them all.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

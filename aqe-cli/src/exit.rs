@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     NoFiles,
     /// There is no store.
     NoStore,
+    /// No run is going on, and none has left anything.
+    NoRun,
     /// Test binaries could not be listed, or something the run needs is missing or refused.
     Environment,
     /// A signal ended the run: Ctrl-C, a hang-up or a termination request.
@@ -42,7 +44,7 @@ impl Exit {
             Self::TestsFailed | Self::FilesFailed | Self::TooLittleCovered | Self::EntriesLost => 1,
             Self::Usage => 2,
             Self::BuildFailed => 3,
-            Self::NoTests | Self::NoFiles | Self::NoStore => 4,
+            Self::NoTests | Self::NoFiles | Self::NoStore | Self::NoRun => 4,
             Self::Environment => 5,
             Self::Interrupted { signal } => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         }
@@ -63,6 +65,6 @@ Exit codes:
        store has lost entries
   2    wrong command line or configuration; nothing was run
   3    the project's tests do not build (cargo says why)
-  4    no test or no file matched, or there is no store
+  4    no test or no file matched, or there is no store or no run
   5    test binaries could not be listed, or the machine refused something the run needs
   130  interrupted (Ctrl-C); 129 and 143 after a hang-up and a termination request";

@@ -10,6 +10,7 @@ mod exit;
 mod failure;
 mod history;
 mod memory;
+mod monitor;
 mod output;
 mod report;
 mod run;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Batch(arguments) => batch::run(&arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Memory(arguments) => memory::run(&arguments.command),
+        Command::Monitor(arguments) => monitor::run(&arguments),
         Command::Config(arguments) => config::run(&arguments.command),
         Command::Completions { shell } => completions::print(shell),
     };

@@ -7,16 +7,19 @@ use crate::failure::Failure;
 
 /// Prints results. A reader that has seen enough and closed the pipe, as `head` does, is no error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+    show(&mut io::stdout().lock(), text).map(|_| ())
+}
+
+/// Prints one of many results. Says whether somebody still reads them.
+pub(crate) fn show(stdout: &mut impl Write, text: &str) -> Result<bool, Failure> {
+    let written = stdout.write_all(text.as_bytes());
+    match written.and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(
             Exit::Environment,
             format!("cannot write to standard output: {error}"),
         )),
-        _ => Ok(()),
     }
 }
 

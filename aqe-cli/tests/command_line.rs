@@ -38,6 +38,7 @@ fn help_is_what_it_was() {
         ("memory-diagnose.txt", "memory diagnose --help"),
         ("memory-optimize.txt", "memory optimize --help"),
         ("memory-cleanup.txt", "memory cleanup --help"),
+        ("monitor.txt", "monitor --help"),
         ("config.txt", "config --help"),
         ("config-get.txt", "config get --help"),
         ("config-set.txt", "config set --help"),
@@ -65,6 +66,7 @@ fn the_examples_in_the_help_are_accepted() {
         "batch --help",
         "history --help",
         "memory --help",
+        "monitor --help",
         "config --help",
     ];
     let help: String = help.map(|line| run_line(here(), line).stdout).concat();
@@ -75,7 +77,7 @@ fn the_examples_in_the_help_are_accepted() {
         assert_eq!(ran.code, 0, "aqe {words}: {}", ran.stderr);
         count += 1;
     }
-    assert!(count >= 26, "{count} examples");
+    assert!(count >= 31, "{count} examples");
 }
 
 #[test]
@@ -127,6 +129,11 @@ fn wrong_words_end_with_2_and_say_what_is_wrong() {
             "cannot be used with",
         ),
         ("memory compress", "unrecognized subcommand"),
+        ("monitor --interval 2s", "--real-time"),
+        ("monitor --real-time --interval 50ms", "a time from 100ms"),
+        ("monitor --real-time --interval soon", "a time from 100ms"),
+        ("monitor --session x", "--session"),
+        ("monitor --dashboard", "unexpected argument"),
         ("config", "Usage: aqe config"),
         ("config set run.jobs", "<VALUE>"),
         (
@@ -156,6 +163,9 @@ fn completions_know_every_command() {
             "optimize",
             "cleanup",
             "show-trends",
+            "monitor",
+            "queue-status",
+            "real-time",
             "config",
             "completions",
             "get",

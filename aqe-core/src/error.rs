@@ -32,6 +32,14 @@ pub enum Error {
     #[cfg(feature = "queue")]
     #[error(transparent)]
     Queue(#[from] aqe_queue::ConfigError),
+    /// A session could not be served or reached.
+    #[cfg(feature = "session")]
+    #[error(transparent)]
+    Session(#[from] crate::session::SessionError),
+    /// A state folder is not used.
+    #[cfg(feature = "session")]
+    #[error(transparent)]
+    State(#[from] crate::state::StateError),
     /// A handler of a named operation could not be registered.
     #[cfg(feature = "queue")]
     #[error(transparent)]

@@ -72,6 +72,8 @@
 //! | [`memory`] | a store of entries that expire: compressed, in memory or in a folder, sealed if wanted | `memory` |
 //! | [`monitor`] | metrics, samples of the system, a history in a file, comparisons; a [`Monitor`] joins them to the engine | `monitor` |
 //! | [`queue`] | operations with priorities, bounded concurrency, retries, timeouts, typed results; observers and status | `queue` |
+//! | [`session`] | what a program does at the moment, for a second one: a local socket | `session` |
+//! | [`state`] | the folder of a project in which that socket is | `session` |
 //!
 //! At the root stand the [`Engine`], the [`Error`] of the crate, and the names that nearly every program needs.
 //!
@@ -86,6 +88,7 @@
 //! | `monitor` | yes | [`monitor`] and the [`Monitor`]: metrics, and what the system and the engine's parts do, every few seconds |
 //! | `monitor-history` | no | `monitor::history` and `monitor::compare`: all of that in one SQLite file, and statistics on it; builds a C library |
 //! | `queue` | yes | [`queue`] and the [`Engine`]; without it the crate reads and edits configurations and needs no runtime |
+//! | `session` | no | [`state`] and [`session`]: the state folder, and a running program that others can watch |
 //! | `zstd` | no | [`memory`] can compress with Zstandard too; builds a C library |
 //!
 //! # Limits
@@ -99,6 +102,10 @@ pub mod config;
 mod engine;
 mod error;
 mod glue;
+#[cfg(feature = "session")]
+pub mod session;
+#[cfg(feature = "session")]
+pub mod state;
 
 #[cfg(feature = "batch")]
 #[doc(inline)]

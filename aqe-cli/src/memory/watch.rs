@@ -3,7 +3,7 @@
 //! The store is opened for each look and closed again, so that a run that begins meanwhile can have it. While somebody
 //! else has it, that is what is shown.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
@@ -116,16 +116,7 @@ impl View {
                 format!("{}\n", json!({ "at_ms": now(), "elsewhere": why }))
             }
         };
-        let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(text.as_bytes());
-        match written.and_then(|()| stdout.flush()) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => {
-                let what = format!("cannot write to standard output: {error}");
-                Err(Failure::new(Exit::Environment, what))
-            }
-        }
+        output::show(&mut io::stdout().lock(), &text)
     }
 
     /// Gives the cursor back, and leaves what was drawn last.

@@ -22,7 +22,7 @@ const FIRST_ESTIMATE: (Duration, u64) = (Duration::from_millis(500), 3);
 
 /// The state of a run. All times are counted from the same moment.
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(crate) struct Board {
     plan: Plan,
     begun: Duration,
     finished: u64,
@@ -31,6 +31,19 @@ pub(super) struct Board {
     /// One entry per process that runs a single test, so no more than there are jobs.
     alone: HashMap<TestId, Duration>,
     batches: HashMap<u64, Batch>,
+}
+
+/// How far a run is.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// Since the first test could start.
+    pub(crate) elapsed: Duration,
+    pub(crate) done: u64,
+    /// Tests a second.
+    pub(crate) rate: Option<f64>,
+    pub(crate) left: Option<Duration>,
+    /// What runs and for how long, longest first.
+    pub(crate) running: Vec<(Duration, String)>,
 }
 
 #[derive(Debug)]
@@ -44,12 +57,12 @@ struct Batch {
 }
 
 impl Board {
-    pub(super) fn begin(&mut self, plan: Plan, now: Duration) {
+    pub(crate) fn begin(&mut self, plan: Plan, now: Duration) {
         self.plan = plan;
         self.begun = now;
     }
 
-    pub(super) fn event(&mut self, event: &Event, now: Duration) {
+    pub(crate) fn event(&mut self, event: &Event, now: Duration) {
         match event {
             Event::AttemptStarted { test, .. } => {
                 self.alone.insert(test.clone(), now);
@@ -99,6 +112,22 @@ impl Board {
         self.finished += 1;
         self.failed += u64::from(verdict.is_failure());
         self.flaky += u64::from(matches!(verdict, Verdict::Flaky { .. }));
+    }
+
+    /// The figures of the block.
+    pub(crate) fn progress(&self, now: Duration) -> Progress {
+        let elapsed = now.saturating_sub(self.begun);
+        let done = self.done();
+        let running = self.running().into_iter();
+        Progress {
+            elapsed,
+            done,
+            rate: rate(done, elapsed),
+            left: self.time_left(elapsed),
+            running: running
+                .map(|(since, what)| (now.saturating_sub(since), what))
+                .collect(),
+        }
     }
 
     /// The lines of the block, none wider than the terminal less one cell: a character in the last cell would leave
@@ -218,7 +247,7 @@ fn rate(done: u64, elapsed: Duration) -> Option<f64> {
     is_known.then(|| done as f64 / elapsed.as_secs_f64())
 }
 
-fn short(rate: f64) -> String {
+pub(crate) fn short(rate: f64) -> String {
     if rate < 10.0 {
         format!("{rate:.1}")
     } else {
@@ -227,7 +256,7 @@ fn short(rate: f64) -> String {
 }
 
 /// A time that changes while somebody looks: no finer than a tenth of a second.
-fn age(time: Duration) -> String {
+pub(crate) fn age(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..10 => format!("{:.1}s", time.as_millis() as f64 / 1000.0),

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use aqe_runner::run::RunStarted;
 
+pub(crate) use self::board::{Board, age, short};
 pub(crate) use self::json::Json;
 pub(crate) use self::live::{Live, LiveHandle, Results};
 pub(crate) use self::plain::Plain;

@@ -18,10 +18,9 @@ pub(super) async fn run(
     workspace: &Workspace,
     reporter: Box<dyn Reporter>,
     live: Option<LiveHandle>,
+    signals: Signals,
 ) -> Result<RunReport, Failure> {
     let refused = |error: &dyn std::error::Error| Failure::of(Exit::Environment, error);
-    // Before anything is started: a signal from here on is not lost, however late it is looked at first.
-    let signals = signals::receive();
     let runner = Runner::new(options).map_err(|error| refused(&error))?;
     // Dropped at the end, which ends the thread.
     let _obeying = obey(signals, runner.control(), live).map_err(|error| {

@@ -4,6 +4,7 @@ mod doc;
 mod engine;
 mod monitoring;
 mod outcome;
+mod session;
 mod settings;
 mod signals;
 
@@ -16,6 +17,7 @@ use aqe_runner::run::{Reporter, RunOptions};
 
 use self::monitoring::{Asked, Monitoring};
 use self::outcome::{Noting, Outcome, Seen};
+use self::session::Watch;
 use crate::args::{ProgressArg, RunArgs};
 use crate::config::working_folder;
 use crate::exit::Exit;
@@ -44,11 +46,13 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
     };
     let view = view(arguments, &config);
     let seen = Seen::default();
-    let mut reporter: Box<dyn Reporter> = Box::new(Noting::new(view.reporter, seen.clone()));
+    let (reporter, watch) = session::watched(Noting::new(view.reporter, seen.clone()));
+    let mut reporter: Box<dyn Reporter> = Box::new(reporter);
     if let Some(monitoring) = &monitoring {
         reporter = monitoring.reporter(reporter);
     }
-    let report = drive(options, &workspace, reporter, view.live)?;
+    let project = settings::project_folder(&arguments.build, &folder);
+    let report = drive(options, &workspace, reporter, view.live, (&project, watch))?;
     if let Some(monitoring) = monitoring {
         unmeasured.extend(monitoring.end());
     }
@@ -73,6 +77,7 @@ fn drive(
     workspace: &Workspace,
     reporter: Box<dyn Reporter>,
     live: Option<LiveHandle>,
+    (project, watch): (&Path, Watch),
 ) -> Result<aqe_runner::run::RunReport, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -83,7 +88,13 @@ fn drive(
                 format!("cannot set up the event loop: {error}"),
             )
         })?;
-    runtime.block_on(engine::run(options, workspace, reporter, live))
+    runtime.block_on(async {
+        // Before anything is served or started: a signal from here on is not lost, however late it is looked at first.
+        let signals = signals::receive();
+        // Dropped at the end, which removes its files.
+        let _served = session::serve(project, watch);
+        engine::run(options, workspace, reporter, live, signals).await
+    })
 }
 
 /// A reporter, and a way to reach it if it draws on a terminal.

@@ -24,8 +24,8 @@ pub(super) fn load(arguments: &RunArgs, folder: &Path) -> Result<Config, Failure
         .map_err(|error| refused(&error))
 }
 
-/// Where the search for the configuration begins: at the project, wherever the program was started.
-fn project_folder(build: &BuildArgs, folder: &Path) -> PathBuf {
+/// Where the search for the configuration and the state folder begins: at the project, wherever the program was started.
+pub(super) fn project_folder(build: &BuildArgs, folder: &Path) -> PathBuf {
     build
         .manifest_path
         .as_deref()

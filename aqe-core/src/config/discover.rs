@@ -19,7 +19,7 @@ const MISSPELLED: &str = "qe.config.yml";
 const REPOSITORY_MARKS: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
 
 /// More parents than any path has that a system accepts.
-const MAX_PARENTS: usize = 256;
+pub(crate) const MAX_PARENTS: usize = 256;
 
 /// Finds the configuration of the project that a folder belongs to.
 ///
@@ -57,18 +57,22 @@ pub fn find(folder: &Path) -> Result<Option<PathBuf>, ConfigError> {
 
 fn project_root(folder: &Path) -> &Path {
     let parents = || folder.ancestors().take(MAX_PARENTS);
-    let repository = parents().find(|parent| {
-        REPOSITORY_MARKS
-            .iter()
-            .any(|mark| parent.join(mark).symlink_metadata().is_ok())
-    });
-    repository
+    repository(folder)
         .or_else(|| parents().filter(|parent| is_workspace(parent)).last())
         .unwrap_or(folder)
 }
 
+/// The root of the repository that a folder is in.
+pub(crate) fn repository(folder: &Path) -> Option<&Path> {
+    folder.ancestors().take(MAX_PARENTS).find(|parent| {
+        REPOSITORY_MARKS
+            .iter()
+            .any(|mark| parent.join(mark).symlink_metadata().is_ok())
+    })
+}
+
 /// Whether a folder has a Cargo manifest with a workspace table.
-fn is_workspace(folder: &Path) -> bool {
+pub(crate) fn is_workspace(folder: &Path) -> bool {
     let path = folder.join("Cargo.toml");
     read_bounded(&path).is_ok_and(|manifest| {
         String::from_utf8_lossy(&manifest).lines().any(|line| {

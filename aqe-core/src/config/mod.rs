@@ -41,7 +41,7 @@
 //! well. A file has at most 1 MiB, 64 profiles and 16 levels of nesting; YAML's aliases, anchors, tags and second documents are
 //! refused.
 
-mod discover;
+pub(crate) mod discover;
 mod document;
 mod duration;
 mod editor;
