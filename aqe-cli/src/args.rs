@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// Show what a run does at the moment, or what the last one came to
     #[command(after_help = MONITOR_EXAMPLES)]
     Monitor(MonitorArgs),
+    /// Show how fast the runs were, what has changed, and export what was measured
+    #[command(after_help = PERFORMANCE_EXAMPLES)]
+    Performance(PerformanceArgs),
     /// Read, check and change qe.config.yaml
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
@@ -327,6 +330,127 @@ pub(crate) struct StorePlace {
     /// The project's target folder, if `aqe run` was told one
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) target_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_required = false)]
+#[command(arg_required_else_help = true)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["queue_analysis", "analyze_bottlenecks"]))]
+pub(crate) struct PerformanceArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<PerformanceCommand>,
+
+    /// Print how runs used their slots
+    #[arg(long)]
+    pub(crate) queue_analysis: bool,
+    /// Print what limited the newest run, and which setting to change
+    #[arg(long)]
+    pub(crate) analyze_bottlenecks: bool,
+    /// Also print each formula with its inputs
+    #[arg(long, requires = "analyze_bottlenecks")]
+    pub(crate) detailed: bool,
+    /// How far back to look ("1h", "30days")
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30days")]
+    pub(crate) period: Duration,
+    #[command(flatten)]
+    pub(crate) common: PerformanceCommon,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PerformanceCommand {
+    /// Print how long an operation takes, in all its spread
+    Diagnose {
+        /// "test-execution", or a series of times in seconds
+        #[arg(long, value_name = "NAME")]
+        operation: String,
+        /// How far back to look ("1h", "30days")
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30days")]
+        period: Duration,
+        #[command(flatten)]
+        common: PerformanceCommon,
+    },
+    /// Print what runs came to, one after the other, and where that changed for good
+    Trends {
+        /// What to look at
+        #[arg(long, value_enum, default_value_t = MetricArg::Execution)]
+        metric: MetricArg,
+        /// How far back to look ("24h", "30days")
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30days")]
+        period: Duration,
+        #[command(flatten)]
+        common: PerformanceCommon,
+    },
+    /// Print whether one version's runs take longer than another's
+    Compare {
+        /// The version to compare with
+        #[arg(long, value_name = "VERSION")]
+        baseline: String,
+        /// The version that is compared
+        #[arg(long, value_name = "VERSION")]
+        current: String,
+        /// What to look at
+        #[arg(long, value_enum, default_value_t = MetricArg::Execution)]
+        metric: MetricArg,
+        #[command(flatten)]
+        common: PerformanceCommon,
+    },
+    /// Write all samples of a period as CSV or as JSON, one object a line
+    Export {
+        /// The format
+        #[arg(long, value_enum, default_value_t = ExportFormatArg::Csv)]
+        format: ExportFormatArg,
+        /// How far back to look ("24h", "90days")
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30days")]
+        period: Duration,
+        /// A file that is not there yet [default: standard output]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        common: PerformanceCommon,
+    },
+}
+
+/// What all commands about the history of measurements take.
+#[derive(Debug, Args)]
+pub(crate) struct PerformanceCommon {
+    /// Print JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// When to use colours; "auto" heeds CARGO_TERM_COLOR and NO_COLOR
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorArg,
+    /// The monitor's file [default: monitor.db in the project's .aqe]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// What a run comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MetricArg {
+    // From the first test's start to the last one's end.
+    #[value(name = "execution-time")]
+    Execution,
+    // Of all tests, on all processors.
+    #[value(name = "cpu-time")]
+    Cpu,
+    // Of the tests' times.
+    #[value(name = "median-test-time")]
+    MedianTest,
+    // The 95th percentile of the tests' times.
+    #[value(name = "slow-test-time")]
+    SlowTest,
+}
+
+/// The formats of exported samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormatArg {
+    Csv,
+    Json,
+}
+
+/// Reads a duration as the configuration does.
+fn duration(text: &str) -> Result<Duration, String> {
+    aqe_core::config::parse_duration(text)
 }
 
 /// The operations by name, as [`FileOperations::built_in`](aqe_core::batch::FileOperations::built_in) lists them.
@@ -680,6 +804,23 @@ A run of the project, by the same user on the same machine, is found through the
 what the last one came to. With --real-time, where several go on, it watches the newest.
 Results go to standard output, messages to standard error.
 The exit code is 0 when there was something to show, 4 when there is no run, 130 after Ctrl-C;
+`aqe --help` lists them all.";
+
+const PERFORMANCE_EXAMPLES: &str = "\
+Examples:
+  aqe performance --queue-analysis --period 1h
+  aqe performance --analyze-bottlenecks --detailed
+  aqe performance diagnose --operation test-execution
+  aqe performance trends --period 30days --metric execution-time
+  aqe performance compare --baseline v1.0.0 --current v2.0.0
+  aqe performance export --format csv --period 90days > samples.csv
+
+`aqe run` keeps what each run came to, and what machine and tests did meanwhile, for as long as
+monitoring.retention says. A run's version is what `git describe --always --dirty` says of it.
+Only runs of the same tests are compared with each other: those with the same arguments as the
+newest. A change is told when it is larger than the noise and improbable by chance; it takes some
+runs to be sure. The file is SQLite: `sqlite3 -readonly .aqe/monitor.db '.schema'` shows its views.
+The exit code is 0 when there was something to show, 4 when there is no history or no such run;
 `aqe --help` lists them all.";
 
 const CONFIG_EXAMPLES: &str = "\

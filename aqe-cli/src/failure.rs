@@ -80,6 +80,12 @@ pub(crate) fn causes(error: &dyn Error) -> Vec<String> {
     causes
 }
 
+/// An error with all that is beneath it, in one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let causes = causes(error).into_iter();
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

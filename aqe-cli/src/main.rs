@@ -12,6 +12,7 @@ mod history;
 mod memory;
 mod monitor;
 mod output;
+mod performance;
 mod report;
 mod run;
 mod signals;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::History(arguments) => history::run(&arguments),
         Command::Memory(arguments) => memory::run(&arguments.command),
         Command::Monitor(arguments) => monitor::run(&arguments),
+        Command::Performance(arguments) => performance::run(&arguments),
         Command::Config(arguments) => config::run(&arguments.command),
         Command::Completions { shell } => completions::print(shell),
     };

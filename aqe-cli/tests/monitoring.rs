@@ -217,7 +217,7 @@ fn switched_off_nothing_is_made() {
     let ran = project.run("run passes");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stdout.contains("passed"), "{}", ran.stdout);
-    assert!(!project.path(".aqe").exists());
+    assert!(!project.path(".aqe/monitor.db").exists());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use aqe_core::config::Config;
 use aqe_runner::cargo::{CargoError, Workspace, find_test_binaries};
 use aqe_runner::run::{Reporter, RunOptions};
 
-use self::monitoring::{Asked, Monitoring};
+use self::monitoring::{About, Asked, Monitoring};
 use self::outcome::{Noting, Outcome, Seen};
 use self::session::Watch;
 use crate::args::{ProgressArg, RunArgs};
@@ -40,7 +40,12 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
         Asked::nothing()
     };
     let workspace = find(arguments, &folder)?;
-    let (monitoring, mut unmeasured) = match Monitoring::begin(&config, &workspace.root, version) {
+    let about = About {
+        version,
+        selection: settings::chosen(arguments),
+    };
+    let project = settings::project_folder(&arguments.build, &folder);
+    let (monitoring, mut unmeasured) = match Monitoring::begin(&config, &project, about) {
         Ok(monitoring) => (monitoring, Vec::new()),
         Err(warning) => (None, vec![warning]),
     };
@@ -51,7 +56,6 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
     if let Some(monitoring) = &monitoring {
         reporter = monitoring.reporter(reporter);
     }
-    let project = settings::project_folder(&arguments.build, &folder);
     let report = drive(options, &workspace, reporter, view.live, (&project, watch))?;
     if let Some(monitoring) = monitoring {
         unmeasured.extend(monitoring.end());

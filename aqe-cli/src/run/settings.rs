@@ -75,6 +75,35 @@ pub(super) fn options(arguments: &RunArgs, config: &Config) -> RunOptions {
     options
 }
 
+/// Which tests were asked for, built how: the same text for runs whose times can be compared. Empty for all tests as they are
+/// usually built.
+pub(super) fn chosen(arguments: &RunArgs) -> String {
+    let mut selection = selection(&arguments.build);
+    // Where things are, and how they are got, makes no difference to the tests.
+    selection.manifest_path = None;
+    selection.target_dir = None;
+    (selection.locked, selection.offline, selection.frozen) = (false, false, false);
+    selection.build_jobs = None;
+    let usual = Selection::default().test_arguments();
+    let build = selection.test_arguments().into_iter();
+    let build = build.filter(|word| !usual.contains(word));
+    let mut words: Vec<String> = build
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    for (flag, is_set) in [
+        ("--exact", arguments.exact),
+        ("--ignored", arguments.ignored),
+        ("--include-ignored", arguments.include_ignored),
+    ] {
+        words.extend(is_set.then(|| flag.to_owned()));
+    }
+    for skip in &arguments.skip {
+        words.extend(["--skip".to_owned(), skip.clone()]);
+    }
+    words.extend(arguments.names.iter().cloned());
+    words.join(" ")
+}
+
 fn filter(arguments: &RunArgs) -> TestFilter {
     let mut filter = TestFilter::default();
     filter.names.clone_from(&arguments.names);
@@ -188,6 +217,17 @@ mod tests {
             [("run.failFast", "true".to_owned())]
         );
         assert!(flags(&arguments("")).is_empty());
+    }
+
+    #[test]
+    fn what_was_chosen_leaves_out_what_makes_no_difference() {
+        let chosen = |words: &str| chosen(&arguments(words));
+        assert_eq!(chosen(""), "");
+        assert_eq!(chosen("--offline --target-dir x --jobs 3 --json"), "");
+        assert_eq!(
+            chosen("-p one --release parser:: --skip slow --exact"),
+            "--package one --release --exact --skip slow parser::"
+        );
     }
 
     #[test]

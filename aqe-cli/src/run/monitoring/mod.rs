@@ -8,11 +8,14 @@ mod series;
 mod system;
 mod version;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use aqe_core::config::Config;
+use aqe_core::monitor::history::SeriesKey;
 use aqe_core::{Monitor, MonitoredRun};
 use aqe_runner::journal::RunCounts;
 use aqe_runner::run::{Event, Reporter, RunStarted};
@@ -20,6 +23,7 @@ use aqe_runner::run::{Event, Reporter, RunStarted};
 use self::series::Series;
 use self::system::ChildTime;
 pub(super) use self::version::Asked;
+use crate::failure::with_causes;
 
 /// What runs are called in the history.
 const NAME: &str = "aqe run";
@@ -38,39 +42,47 @@ struct Shared {
     series: Series,
     /// Before the first test.
     before: Option<ChildTime>,
+    /// Processors that this process may use.
+    cores: Option<f64>,
     /// Until the first test starts, git is not asked for its answer; then the run is in the history.
     run: Mutex<Stage>,
 }
 
+/// What is known of a run before it begins.
+pub(super) struct About {
+    pub(super) version: Asked,
+    /// Which tests it is of; see [`chosen`](super::settings::chosen).
+    pub(super) selection: String,
+}
+
 enum Stage {
-    Before(Asked),
+    Before(About),
     During(MonitoredRun),
     After,
+}
+
+/// How many files may be open, if these are better left to the tests.
+pub(super) fn too_few_files() -> Option<u64> {
+    system::open_files_allowed().filter(|files| *files < FEWEST_FILES)
 }
 
 impl Monitoring {
     /// Begins to measure, unless the configuration says otherwise. What stands in the way is a warning.
     pub(super) fn begin(
         config: &Config,
-        root: &Path,
-        version: Asked,
+        project: &Path,
+        about: About,
     ) -> Result<Option<Self>, String> {
         if !config.monitoring.enabled {
             return Ok(None);
         }
-        if let Some(files) = system::open_files_allowed()
-            && files < FEWEST_FILES
-        {
+        if let Some(files) = too_few_files() {
             return Err(format!(
                 "this run is not measured, to leave the {files} files that may be open to its tests; `ulimit -n {FEWEST_FILES}` allows enough"
             ));
         }
-        let file = place::file_in(root).map_err(|error| {
-            format!(
-                "this run is not measured, because there can be no file in {}: {error}",
-                root.join(place::FOLDER).display()
-            )
-        })?;
+        let file = place::file_in(project)
+            .map_err(|error| format!("this run is not measured: {}", with_causes(&error)))?;
         let registry = aqe_core::monitor::registry::Registry::new();
         let series =
             Series::new(&registry).map_err(|error| format!("this run is not measured: {error}"))?;
@@ -80,7 +92,8 @@ impl Monitoring {
                 monitor: monitor.history(file).start(),
                 series,
                 before: ChildTime::now(),
-                run: Mutex::new(Stage::Before(version)),
+                cores: available_parallelism().ok().map(|cores| cores.get() as f64),
+                run: Mutex::new(Stage::Before(about)),
             }),
         }))
     }
@@ -109,13 +122,14 @@ impl Shared {
     }
 
     fn started(&self, started: &RunStarted) {
-        if let Stage::Before(version) = self.next(Stage::After) {
+        if let Stage::Before(About { version, selection }) = self.next(Stage::After) {
             let run = self.monitor.run(NAME);
             let run = run
                 .version_by(move || version.wait())
                 .label("run", started.run.to_string())
                 .label("isolation", started.isolation)
-                .label("jobs", started.jobs.to_string());
+                .label("jobs", started.jobs.to_string())
+                .label("selection", shortened(selection));
             self.next(Stage::During(run.begin()));
         }
     }
@@ -137,7 +151,13 @@ impl Shared {
             ("flaky", counts.flaky as f64),
         ];
         let durations = self.series.durations();
-        for (name, quantile) in [("p50_seconds", 0.5), ("p95_seconds", 0.95)] {
+        results.push(("test_seconds", durations.sum() as f64 / 1e9));
+        results.extend(self.cores.map(|cores| ("cores", cores)));
+        for (name, quantile) in [
+            ("p50_seconds", 0.5),
+            ("p95_seconds", 0.95),
+            ("longest_seconds", 1.0),
+        ] {
             let nanos = durations.quantile(quantile);
             results.extend(nanos.map(|nanos| (name, nanos as f64 / 1e9)));
         }
@@ -145,6 +165,19 @@ impl Shared {
             results.push(("cpu_seconds", now.since(before).as_secs_f64()));
         }
         results
+    }
+}
+
+/// A label that the history takes, still another one for other tests.
+fn shortened(selection: String) -> String {
+    match selection.len() <= SeriesKey::MAX_VALUE {
+        true => selection,
+        false => {
+            let mut hasher = DefaultHasher::new();
+            selection.hash(&mut hasher);
+            let start: String = selection.chars().take(100).collect();
+            format!("{start}… ({:016x})", hasher.finish())
+        }
     }
 }
 
