@@ -69,6 +69,12 @@ impl Failure {
     }
 }
 
+/// An error and what is beneath it, on one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let causes = causes(error).into_iter();
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// What is beneath an error, from its cause to the cause of all.
 pub(crate) fn causes(error: &dyn Error) -> Vec<String> {
     let mut causes = Vec::new();

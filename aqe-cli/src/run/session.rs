@@ -3,7 +3,6 @@
 //! Events are counted under one lock on the reporter's own thread, which nobody else takes while nobody asks.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use aqe_runner::journal::RunCounts;
 use aqe_runner::model::{TestId, Verdict};
 use aqe_runner::run::{Event, Reporter};
 
-use crate::failure::causes;
+use crate::failure::with_causes;
 use crate::output;
 use crate::report::text::one_line;
 use crate::report::{Board, Plan};
@@ -66,7 +65,7 @@ pub(super) fn watched<R: Reporter>(inner: R) -> (Watched<R>, Watch) {
 }
 
 /// Serves what the run tells, for as long as the result lives. A run that cannot be watched is run all the same.
-pub(super) fn serve(project: &Path, watch: Watch) -> Option<SessionServer> {
+pub(super) fn serve(state: &StateFolder, watch: Watch) -> Option<SessionServer> {
     let mut machine = Sampled::default();
     let status = move || {
         let machine = machine.look(Instant::now());
@@ -74,18 +73,15 @@ pub(super) fn serve(project: &Path, watch: Watch) -> Option<SessionServer> {
         status.machine = machine;
         status
     };
-    let started = StateFolder::find(project)
-        .map_err(SessionError::from)
-        .and_then(|folder| SessionServer::start(&folder, status));
-    match started {
+    match SessionServer::start(state, status) {
         Ok(server) => Some(server),
         // It is so on every run there, and nobody can change it.
         Err(SessionError::Unsupported) => None,
         Err(error) => {
-            let why = causes(&error).into_iter();
-            let why = why.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-            let text = format!("warning: `aqe monitor` will not see this run: {why}\n");
-            output::complain(&text);
+            let why = with_causes(&error);
+            output::complain(&format!(
+                "warning: `aqe monitor` will not see this run: {why}\n"
+            ));
             None
         }
     }

@@ -8,11 +8,11 @@ mod series;
 mod system;
 mod version;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aqe_core::config::Config;
+use aqe_core::state::StateFolder;
 use aqe_core::{Monitor, MonitoredRun};
 use aqe_runner::journal::RunCounts;
 use aqe_runner::run::{Event, Reporter, RunStarted};
@@ -20,6 +20,7 @@ use aqe_runner::run::{Event, Reporter, RunStarted};
 use self::series::Series;
 use self::system::ChildTime;
 pub(super) use self::version::Asked;
+use crate::failure::with_causes;
 
 /// What runs are called in the history.
 const NAME: &str = "aqe run";
@@ -52,7 +53,7 @@ impl Monitoring {
     /// Begins to measure, unless the configuration says otherwise. What stands in the way is a warning.
     pub(super) fn begin(
         config: &Config,
-        root: &Path,
+        state: &StateFolder,
         version: Asked,
     ) -> Result<Option<Self>, String> {
         if !config.monitoring.enabled {
@@ -65,10 +66,10 @@ impl Monitoring {
                 "this run is not measured, to leave the {files} files that may be open to its tests; `ulimit -n {FEWEST_FILES}` allows enough"
             ));
         }
-        let file = place::file_in(root).map_err(|error| {
+        let file = place::file_in(state).map_err(|error| {
             format!(
-                "this run is not measured, because there can be no file in {}: {error}",
-                root.join(place::FOLDER).display()
+                "this run is not measured: {}; `aqe config set monitoring.enabled false` switches this off",
+                with_causes(&error)
             )
         })?;
         let registry = aqe_core::monitor::registry::Registry::new();
