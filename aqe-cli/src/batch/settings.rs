@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use aqe_core::batch::FileOptions;
 use aqe_core::batch::coverage::{AnalyzeOptions, Format, Limits, PathRules};
 use aqe_core::config::{Config, Loaded};
+use aqe_core::state::StateFolder;
 
 use crate::args::{BatchArgs, ReportFormatArg};
 use crate::config::{loader, refused};
@@ -83,6 +84,14 @@ fn make(cache: &Path) -> std::io::Result<()> {
     if cache.is_dir() {
         return Ok(());
     }
+    // The project's state folder is made for its user alone, or `aqe run` would not use it.
+    if let Some(state) = cache.parent().filter(|_| cache.ends_with(ELSEWHERE))
+        && !state.exists()
+    {
+        StateFolder::at(state)
+            .create()
+            .map_err(std::io::Error::other)?;
+    }
     std::fs::create_dir_all(cache)?;
     std::fs::write(cache.join(".gitignore"), "*\n")
 }
@@ -136,6 +145,22 @@ mod tests {
         let new = place.path().join("a/b");
         make(&new).unwrap();
         assert_eq!(fs::read_to_string(new.join(".gitignore")).unwrap(), "*\n");
+    }
+
+    #[test]
+    fn the_state_folder_is_made_as_a_run_wants_it() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = place.path().join(ELSEWHERE);
+        make(&cache).unwrap();
+        assert!(cache.join(".gitignore").is_file());
+        let state = StateFolder::at(place.path().join(".aqe"));
+        assert!(state.path().join(".gitignore").is_file());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = fs::metadata(state.path()).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
     }
 
     #[test]

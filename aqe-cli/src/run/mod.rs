@@ -12,6 +12,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use aqe_core::config::Config;
+use aqe_core::state::StateFolder;
 use aqe_runner::cargo::{CargoError, Workspace, find_test_binaries};
 use aqe_runner::run::{Reporter, RunOptions};
 
@@ -40,12 +41,14 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
         Asked::nothing()
     };
     let workspace = find(arguments, &folder)?;
+    let project = settings::project_folder(&arguments.build, &folder);
+    let state =
+        StateFolder::find(&project).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let about = About {
         version,
         selection: settings::chosen(arguments),
     };
-    let project = settings::project_folder(&arguments.build, &folder);
-    let (monitoring, mut unmeasured) = match Monitoring::begin(&config, &project, about) {
+    let (monitoring, mut unmeasured) = match Monitoring::begin(&config, &state, about) {
         Ok(monitoring) => (monitoring, Vec::new()),
         Err(warning) => (None, vec![warning]),
     };
@@ -56,7 +59,9 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
     if let Some(monitoring) = &monitoring {
         reporter = monitoring.reporter(reporter);
     }
-    let report = drive(options, &workspace, reporter, view.live, (&project, watch))?;
+    // Who wants nothing to be measured wants nothing to be made for it either.
+    let watched = config.monitoring.enabled.then_some((&state, watch));
+    let report = drive(options, &workspace, reporter, view.live, watched)?;
     if let Some(monitoring) = monitoring {
         unmeasured.extend(monitoring.end());
     }
@@ -81,7 +86,7 @@ fn drive(
     workspace: &Workspace,
     reporter: Box<dyn Reporter>,
     live: Option<LiveHandle>,
-    (project, watch): (&Path, Watch),
+    watched: Option<(&StateFolder, Watch)>,
 ) -> Result<aqe_runner::run::RunReport, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -96,7 +101,7 @@ fn drive(
         // Before anything is served or started: a signal from here on is not lost, however late it is looked at first.
         let signals = signals::receive();
         // Dropped at the end, which removes its files.
-        let _served = session::serve(project, watch);
+        let _served = watched.and_then(|(state, watch)| session::serve(state, watch));
         engine::run(options, workspace, reporter, live, signals).await
     })
 }

@@ -1,6 +1,5 @@
 //! What a run came to, for the shell and for the person in front of it.
 
-use std::error::Error;
 use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use aqe_runner::run::{Event, Reporter, RunReport, StopReason};
 
 use crate::args::{ColorArg, RunArgs};
 use crate::exit::Exit;
-use crate::failure::{Failure, causes};
+use crate::failure::{Failure, with_causes};
 use crate::output;
 use crate::report::Plan;
 use crate::report::style::{Colors, counted};
@@ -33,10 +32,6 @@ pub(super) struct Outcome {
 
 impl Outcome {
     pub(super) fn of(report: &RunReport, unmeasured: Vec<String>) -> Self {
-        let with_causes = |error: &dyn Error| {
-            let causes = causes(error).into_iter();
-            causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-        };
         Self {
             counts: report.counts,
             selected: report.selected,

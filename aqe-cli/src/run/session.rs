@@ -3,7 +3,6 @@
 //! Events are counted under one lock on the reporter's own thread, which nobody else takes while nobody asks.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use aqe_runner::journal::RunCounts;
 use aqe_runner::model::{TestId, Verdict};
 use aqe_runner::run::{Event, Reporter};
 
-use crate::failure::causes;
+use crate::failure::with_causes;
 use crate::output;
 use crate::report::text::one_line;
 use crate::report::{Board, Plan};
@@ -66,26 +65,23 @@ pub(super) fn watched<R: Reporter>(inner: R) -> (Watched<R>, Watch) {
 }
 
 /// Serves what the run tells, for as long as the result lives. A run that cannot be watched is run all the same.
-pub(super) fn serve(project: &Path, watch: Watch) -> Option<SessionServer> {
-    let mut machine = Sampled::new();
+pub(super) fn serve(state: &StateFolder, watch: Watch) -> Option<SessionServer> {
+    let mut machine = Sampled::default();
     let status = move || {
         let machine = machine.look(Instant::now());
         let mut status = watch.lock().status(Instant::now());
         status.machine = machine;
         status
     };
-    let started = StateFolder::find(project)
-        .map_err(SessionError::from)
-        .and_then(|folder| SessionServer::start(&folder, status));
-    match started {
+    match SessionServer::start(state, status) {
         Ok(server) => Some(server),
         // It is so on every run there, and nobody can change it.
         Err(SessionError::Unsupported) => None,
         Err(error) => {
-            let why = causes(&error).into_iter();
-            let why = why.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-            let text = format!("warning: `aqe monitor` will not see this run: {why}\n");
-            output::complain(&text);
+            let why = with_causes(&error);
+            output::complain(&format!(
+                "warning: `aqe monitor` will not see this run: {why}\n"
+            ));
             None
         }
     }
@@ -184,38 +180,35 @@ impl<R: Reporter> Reporter for Watched<R> {
 }
 
 /// Looks at the machine, no more often than makes sense.
+#[derive(Default)]
 struct Sampled {
-    system: System,
-    last: (Instant, Machine),
+    /// What it holds open is not for a run that nobody watches.
+    system: Option<System>,
+    last: Option<(Instant, Machine)>,
 }
 
 impl Sampled {
-    fn new() -> Self {
-        let mut sampled = Self {
-            system: System::new(Parts::basic()),
-            last: (Instant::now(), Machine::default()),
-        };
-        // Shares of time are those since the look before, so that the first one that is asked for needs one.
-        sampled.sample(Instant::now());
-        sampled
-    }
-
+    /// The machine since the look before; the first one knows no shares of time.
     fn look(&mut self, now: Instant) -> Machine {
-        if now.saturating_duration_since(self.last.0) >= FRESH {
-            self.sample(now);
+        match self.last {
+            Some((then, machine)) if now.saturating_duration_since(then) < FRESH => machine,
+            _ => self.sample(now),
         }
-        self.last.1
     }
 
-    fn sample(&mut self, now: Instant) {
-        let sample = self.system.sample(now);
+    fn sample(&mut self, now: Instant) -> Machine {
+        let system = self
+            .system
+            .get_or_insert_with(|| System::new(Parts::basic()));
+        let sample = system.sample(now);
         let mut machine = Machine::default();
         machine.cpu_ratio = sample.machine.cpu.map(|cpu| cpu.busy_ratio);
         machine.memory_ratio = sample.machine.memory_used_ratio();
         machine.memory_bytes = sample.machine.memory_bytes;
         machine.process_cpu = sample.process.cpu_used;
         machine.process_bytes = sample.process.resident_bytes;
-        self.last = (now, machine);
+        self.last = Some((now, machine));
+        machine
     }
 }
 

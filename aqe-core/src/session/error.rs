@@ -32,6 +32,16 @@ pub enum SessionError {
         /// How many.
         count: usize,
     },
+    /// So few files may be open at once that those of a session would be missing elsewhere.
+    #[error(
+        "only {limit} files may be open at once, too few to serve a session beside the work; raise `ulimit -n` to {needed}"
+    )]
+    FewDescriptors {
+        /// How many may be open.
+        limit: u64,
+        /// How many it takes.
+        needed: u64,
+    },
     /// No folder for the socket has a name that is short enough for the system.
     #[error("the path of a socket in {} is too long for the system, and so it is in XDG_RUNTIME_DIR and the folder for temporary files", .path.display())]
     TooLong {

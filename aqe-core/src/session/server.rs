@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, getrlimit};
 
 use super::conversation::Conversation;
 use super::place::Place;
@@ -15,8 +16,12 @@ use super::socket::is_of_this_user;
 use super::{Refusal, SessionError, Status};
 use crate::state::StateFolder;
 
-/// Clients of a session at once. The next one is told that it is busy.
+/// Clients of a session at once, and no more than a quarter of the files that this process may have open: what a program
+/// is there for needs them more. The next one is told that the session is busy.
 pub const MAX_CLIENTS: usize = 256;
+
+/// Where fewer files may be open there is no session. It has four itself.
+const MIN_DESCRIPTORS: u64 = 64;
 
 /// How long nobody is let in after the system has refused to, as when no file can be opened any more.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -69,6 +74,7 @@ impl SessionServer {
         folder: &StateFolder,
         mut status: impl FnMut() -> Status + Send + 'static,
     ) -> Result<Self, SessionError> {
+        let max_clients = max_clients()?;
         folder.create()?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH);
         let started = started.unwrap_or_default();
@@ -88,13 +94,28 @@ impl SessionServer {
         };
         let thread = thread::Builder::new()
             .name("aqe-session".to_owned())
-            .spawn(move || Server::new(listener, woken, status).serve())
+            .spawn(move || Server::new(listener, woken, status, max_clients).serve())
             .map_err(refused)?;
         Ok(Self {
             wake: Some(wake),
             thread: Some(thread),
             _place: place,
         })
+    }
+}
+
+/// How many clients this process has room for.
+fn max_clients() -> Result<usize, SessionError> {
+    let limit = getrlimit(Resource::Nofile).current;
+    match limit {
+        Some(limit) if limit < MIN_DESCRIPTORS => Err(SessionError::FewDescriptors {
+            limit,
+            needed: MIN_DESCRIPTORS,
+        }),
+        Some(limit) => {
+            Ok(usize::try_from(limit / 4).map_or(MAX_CLIENTS, |most| most.min(MAX_CLIENTS)))
+        }
+        None => Ok(MAX_CLIENTS),
     }
 }
 
@@ -118,17 +139,19 @@ struct Server<S> {
     woken: UnixStream,
     status: S,
     peers: Vec<Peer>,
+    max_clients: usize,
     /// When somebody is let in again.
     resumes: Option<Instant>,
 }
 
 impl<S: FnMut() -> Status> Server<S> {
-    fn new(listener: UnixListener, woken: UnixStream, status: S) -> Self {
+    fn new(listener: UnixListener, woken: UnixStream, status: S, max_clients: usize) -> Self {
         Self {
             listener,
             woken,
             status,
             peers: Vec::new(),
+            max_clients,
             resumes: None,
         }
     }
@@ -243,10 +266,13 @@ impl<S: FnMut() -> Status> Server<S> {
                 stream,
                 conversation: Conversation::new(now),
             };
-            if self.peers.len() < MAX_CLIENTS {
+            if self.peers.len() < self.max_clients {
                 self.peers.push(peer);
             } else {
-                let message = format!("{MAX_CLIENTS} clients are connected, which is the most");
+                let message = format!(
+                    "{} clients are connected, which is the most",
+                    self.max_clients
+                );
                 peer.conversation.refuse(Refusal::new("busy", message));
                 let _ = peer.write(now);
             }

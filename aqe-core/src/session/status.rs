@@ -80,7 +80,8 @@ pub struct Failed {
     pub verdict: String,
 }
 
-/// What the machine and a process do. What the system does not tell is `None`.
+/// What the machine and a process do since somebody asked the time before. What the system does not tell is `None`, and so
+/// are shares of time when nobody has asked before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -9,13 +9,13 @@ mod system;
 mod version;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use aqe_core::config::Config;
 use aqe_core::monitor::history::SeriesKey;
+use aqe_core::state::StateFolder;
 use aqe_core::{Monitor, MonitoredRun};
 use aqe_runner::journal::RunCounts;
 use aqe_runner::run::{Event, Reporter, RunStarted};
@@ -61,28 +61,29 @@ enum Stage {
     After,
 }
 
-/// How many files may be open, if these are better left to the tests.
-pub(super) fn too_few_files() -> Option<u64> {
-    system::open_files_allowed().filter(|files| *files < FEWEST_FILES)
-}
-
 impl Monitoring {
     /// Begins to measure, unless the configuration says otherwise. What stands in the way is a warning.
     pub(super) fn begin(
         config: &Config,
-        project: &Path,
+        state: &StateFolder,
         about: About,
     ) -> Result<Option<Self>, String> {
         if !config.monitoring.enabled {
             return Ok(None);
         }
-        if let Some(files) = too_few_files() {
+        if let Some(files) = system::open_files_allowed()
+            && files < FEWEST_FILES
+        {
             return Err(format!(
                 "this run is not measured, to leave the {files} files that may be open to its tests; `ulimit -n {FEWEST_FILES}` allows enough"
             ));
         }
-        let file = place::file_in(project)
-            .map_err(|error| format!("this run is not measured: {}", with_causes(&error)))?;
+        let file = place::file_in(state).map_err(|error| {
+            format!(
+                "this run is not measured: {}; `aqe config set monitoring.enabled false` switches this off",
+                with_causes(&error)
+            )
+        })?;
         let registry = aqe_core::monitor::registry::Registry::new();
         let series =
             Series::new(&registry).map_err(|error| format!("this run is not measured: {error}"))?;
