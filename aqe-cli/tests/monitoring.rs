@@ -90,11 +90,14 @@ impl Project {
         Connection::open_with_flags(self.path(".aqe/monitor.db"), flags).unwrap()
     }
 
-    fn number(&self, sql: &str, parameters: impl Params) -> f64 {
+    fn ask(&self, sql: &str, parameters: impl Params) -> rusqlite::Result<f64> {
         let database = self.database();
-        database
-            .query_row(sql, parameters, |row| row.get(0))
-            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+        database.query_row(sql, parameters, |row| row.get(0))
+    }
+
+    fn number(&self, sql: &str, parameters: impl Params) -> f64 {
+        let answer = self.ask(sql, parameters);
+        answer.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     fn result(&self, name: &str) -> f64 {
@@ -189,8 +192,8 @@ fn a_killed_run_leaves_a_history_that_can_be_read() {
     let passed =
         "SELECT count(*) FROM samples_recent WHERE name = 'tests_finished_total' AND value = 1
                   AND json_extract(labels, '$.verdict') = 'passed'";
-    // Two ticks that have seen the test pass.
-    while project.number(passed, []) < 2.0 {
+    // Until there are two ticks that have seen the test pass; before the first, there is nothing to ask.
+    while !project.ask(passed, []).is_ok_and(|ticks| ticks >= 2.0) {
         thread::yield_now();
     }
     child.kill().unwrap();

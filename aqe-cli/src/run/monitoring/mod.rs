@@ -67,7 +67,7 @@ impl Monitoring {
         }
         let file = place::file_in(root).map_err(|error| {
             format!(
-                "this run is not measured, because there can be no file in {}: {error}",
+                "this run is not measured, because there can be no file in {}: {error}; `aqe config set monitoring.enabled false` switches this off",
                 root.join(place::FOLDER).display()
             )
         })?;
