@@ -182,6 +182,24 @@ fn a_run_is_in_the_history_with_what_it_came_to() {
     let ran = project.run("run passes");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(project.number("SELECT count(*) FROM runs", []), 2.0);
+    let selected = "SELECT count(*) FROM runs WHERE json_extract(labels, '$.selection') = ?1";
+    assert_eq!(project.number(selected, ["all"]), 1.0);
+    assert_eq!(project.number(selected, ["some"]), 1.0);
+}
+
+/// What some of the tests came to would be taken for what all did.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_has_ended_and_come_to_nothing() {
+    let project = Project::new("");
+    let mut child = project.hanging();
+    let process = libc::pid_t::try_from(child.id()).unwrap();
+    // SAFETY: the call touches no memory, and the process is our own child, which has not been waited for.
+    assert_eq!(unsafe { libc::kill(process, libc::SIGINT) }, 0);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let ended = "SELECT count(*) FROM runs WHERE ended IS NOT NULL";
+    assert_eq!(project.number(ended, []), 1.0);
+    assert_eq!(project.number("SELECT count(*) FROM results", []), 0.0);
 }
 
 /// What has been committed by then is all there, and the next run goes on in the same file.

@@ -111,19 +111,29 @@ impl Shared {
     fn started(&self, started: &RunStarted) {
         if let Stage::Before(version) = self.next(Stage::After) {
             let run = self.monitor.run(NAME);
+            let selection = match started.filtered_out {
+                0 => "all",
+                _ => "some",
+            };
             let run = run
                 .version_by(move || version.wait())
                 .label("run", started.run.to_string())
                 .label("isolation", started.isolation)
+                // What some of the tests came to is not to be compared with what all did.
+                .label("selection", selection)
                 .label("jobs", started.jobs.to_string());
             self.next(Stage::During(run.begin()));
         }
     }
 
     /// Notes what the run came to, and lets the history be closed while the last of it is shown and written elsewhere.
-    fn finished(&self, duration: Duration, counts: &RunCounts) {
+    ///
+    /// A run that was told to end before its tests had run has come to nothing that could be compared.
+    fn finished(&self, duration: Duration, counts: &RunCounts, is_whole: bool) {
         if let Stage::During(run) = self.next(Stage::After) {
-            run.results(self.results(duration, counts));
+            if is_whole {
+                run.results(self.results(duration, counts));
+            }
             run.end();
         }
         self.monitor.close();
@@ -160,8 +170,11 @@ impl Reporter for Counting {
         match event {
             Event::RunStarted(started) => self.shared.started(started),
             Event::RunFinished {
-                duration, counts, ..
-            } => self.shared.finished(*duration, counts),
+                duration,
+                counts,
+                stopped,
+                ..
+            } => self.shared.finished(*duration, counts, stopped.is_none()),
             _ => {}
         }
         self.inner.event(event);

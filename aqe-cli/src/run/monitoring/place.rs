@@ -16,10 +16,7 @@ const FILE: &str = "monitor.db";
 pub(super) fn file_in(root: &Path) -> io::Result<PathBuf> {
     let folder = root.join(FOLDER);
     let file = folder.join(FILE);
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(&folder) {
+    match make_folder(&folder) {
         Ok(()) => ignore(&folder)?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
@@ -29,6 +26,18 @@ pub(super) fn file_in(root: &Path) -> io::Result<PathBuf> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(file),
     }
+}
+
+#[cfg(unix)]
+fn make_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Elsewhere, a folder's permissions are those of the one that it is in.
+#[cfg(not(unix))]
+fn make_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
 }
 
 /// Keeps the folder out of version control, wherever the project is.
