@@ -90,11 +90,14 @@ impl Project {
         Connection::open_with_flags(self.path(".aqe/monitor.db"), flags).unwrap()
     }
 
-    fn number(&self, sql: &str, parameters: impl Params) -> f64 {
+    fn ask(&self, sql: &str, parameters: impl Params) -> rusqlite::Result<f64> {
         let database = self.database();
-        database
-            .query_row(sql, parameters, |row| row.get(0))
-            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+        database.query_row(sql, parameters, |row| row.get(0))
+    }
+
+    fn number(&self, sql: &str, parameters: impl Params) -> f64 {
+        let answer = self.ask(sql, parameters);
+        answer.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     fn result(&self, name: &str) -> f64 {
@@ -179,6 +182,24 @@ fn a_run_is_in_the_history_with_what_it_came_to() {
     let ran = project.run("run passes");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(project.number("SELECT count(*) FROM runs", []), 2.0);
+    let selected = "SELECT count(*) FROM runs WHERE json_extract(labels, '$.selection') = ?1";
+    assert_eq!(project.number(selected, ["all"]), 1.0);
+    assert_eq!(project.number(selected, ["some"]), 1.0);
+}
+
+/// What some of the tests came to would be taken for what all did.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_has_ended_and_come_to_nothing() {
+    let project = Project::new("");
+    let mut child = project.hanging();
+    let process = libc::pid_t::try_from(child.id()).unwrap();
+    // SAFETY: the call touches no memory, and the process is our own child, which has not been waited for.
+    assert_eq!(unsafe { libc::kill(process, libc::SIGINT) }, 0);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let ended = "SELECT count(*) FROM runs WHERE ended IS NOT NULL";
+    assert_eq!(project.number(ended, []), 1.0);
+    assert_eq!(project.number("SELECT count(*) FROM results", []), 0.0);
 }
 
 /// What has been committed by then is all there, and the next run goes on in the same file.
@@ -189,8 +210,8 @@ fn a_killed_run_leaves_a_history_that_can_be_read() {
     let passed =
         "SELECT count(*) FROM samples_recent WHERE name = 'tests_finished_total' AND value = 1
                   AND json_extract(labels, '$.verdict') = 'passed'";
-    // Two ticks that have seen the test pass.
-    while project.number(passed, []) < 2.0 {
+    // Until there are two ticks that have seen the test pass; before the first, there is nothing to ask.
+    while !project.ask(passed, []).is_ok_and(|ticks| ticks >= 2.0) {
         thread::yield_now();
     }
     child.kill().unwrap();

@@ -4,8 +4,8 @@
 #![cfg(feature = "monitor")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aqe_core::Monitor;
@@ -130,7 +130,7 @@ fn a_store_is_shown_as_it_counts_itself() {
     monitor.stop();
 }
 
-#[cfg(feature = "queue")]
+#[cfg(all(feature = "batch", feature = "queue"))]
 mod engine {
     use std::convert::Infallible;
     use std::future::pending;
@@ -242,11 +242,10 @@ mod engine {
     #[tokio::test]
     async fn the_queue_closes_with_the_engines_last_handle() {
         let (saw, seen) = mpsc::channel();
-        let saw = Mutex::new(saw);
         let engine = Engine::builder()
             .monitor(|monitor| {
                 monitor.source("end", move |_: &mut Readings| {
-                    saw.lock().unwrap().send(()).unwrap();
+                    saw.send(()).unwrap();
                 })
             })
             .build()
@@ -255,8 +254,10 @@ mod engine {
         engine.queue().pause();
         let waits = paused.submit().await.unwrap();
         drop(engine);
+        // A queue that stays open would keep it waiting for ever.
+        let ended = tokio::time::timeout(GRACE, waits).await.unwrap();
         assert!(matches!(
-            waits.await,
+            ended,
             Err(OperationError::Cancelled {
                 reason: CancelReason::Shutdown,
                 ..

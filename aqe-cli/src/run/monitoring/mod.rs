@@ -136,9 +136,13 @@ impl Shared {
     }
 
     /// Notes what the run came to, and lets the history be closed while the last of it is shown and written elsewhere.
-    fn finished(&self, duration: Duration, counts: &RunCounts) {
+    ///
+    /// A run that was told to end before its tests had run has come to nothing that could be compared.
+    fn finished(&self, duration: Duration, counts: &RunCounts, is_whole: bool) {
         if let Stage::During(run) = self.next(Stage::After) {
-            run.results(self.results(duration, counts));
+            if is_whole {
+                run.results(self.results(duration, counts));
+            }
             run.end();
         }
         self.monitor.close();
@@ -194,8 +198,11 @@ impl Reporter for Counting {
         match event {
             Event::RunStarted(started) => self.shared.started(started),
             Event::RunFinished {
-                duration, counts, ..
-            } => self.shared.finished(*duration, counts),
+                duration,
+                counts,
+                stopped,
+                ..
+            } => self.shared.finished(*duration, counts, stopped.is_none()),
             _ => {}
         }
         self.inner.event(event);
