@@ -86,6 +86,7 @@
 //! | `encryption` | no | [`memory::crypt`](memory): what leaves the uncompressed tier is sealed with AES-256-GCM; builds a C library |
 //! | `memory` | yes | [`memory`]: a store of entries that expire |
 //! | `monitor` | yes | [`monitor`] and the [`Monitor`]: metrics, and what the system and the engine's parts do, every few seconds |
+//! | `monitor-advice` | no | `monitor::bottlenecks`: what limits a program, with the setting to change and what to expect |
 //! | `monitor-history` | no | `monitor::history` and `monitor::compare`: all of that in one SQLite file, and statistics on it; builds a C library |
 //! | `queue` | yes | [`queue`] and the [`Engine`]; without it the crate reads and edits configurations and needs no runtime |
 //! | `session` | no | [`state`] and [`session`]: the state folder, and a running program that others can watch |

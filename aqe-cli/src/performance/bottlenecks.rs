@@ -12,6 +12,7 @@ use aqe_core::monitor::bottlenecks::{
 use aqe_core::monitor::history::Timestamp;
 use serde::Serialize;
 
+use super::metric::of_version;
 use super::runs::{self, Done};
 use super::{Opened, colors, failure, print_json};
 use crate::args::PerformanceCommon;
@@ -19,7 +20,6 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
 use crate::report::style::Colors;
-use crate::report::text::one_line;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -171,10 +171,9 @@ fn mean(opened: &Opened, name: &str, range: &Range<Timestamp>) -> Result<Option<
 
 fn text(run: &Done, analysis: &Analysis, detailed: bool, colors: Colors) -> String {
     let mut text = format!(
-        "Run {}, {} {}: {:.0} tests with {} slots\n",
+        "Run {}, {}: {:.0} tests with {} slots\n",
         run.run.id.number(),
-        one_line(&run.run.version),
-        run.run.started,
+        of_version(&run.run.version, &run.run.started.to_string()),
         run.tests,
         run.jobs,
     );

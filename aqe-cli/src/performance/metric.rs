@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::args::MetricArg;
 use crate::report::style::Human;
+use crate::report::text::one_line;
 
 impl MetricArg {
     /// The name of the result in the history; all are times in seconds.
@@ -31,6 +32,14 @@ impl MetricArg {
 pub(super) fn human(seconds: f64) -> String {
     let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     Human(time).to_string()
+}
+
+/// When something was, after its version if that is known.
+pub(super) fn of_version(version: &str, started: &str) -> String {
+    match version {
+        "" => started.to_owned(),
+        version => format!("{} {started}", one_line(version)),
+    }
 }
 
 /// A ratio as a change: 1.1 is `+10.0%`.

@@ -8,7 +8,7 @@ use aqe_core::monitor::compare::{ChangeConfig, ChangePoint, CompareError, change
 use aqe_core::monitor::history::{Run, RunResult, Timestamp};
 use serde::Serialize;
 
-use super::metric::{change, human};
+use super::metric::{change, human, of_version};
 use super::{Opened, RUN, colors, failure, print_json};
 use crate::args::{MetricArg, PerformanceCommon};
 use crate::exit::Exit;
@@ -134,7 +134,7 @@ impl Document {
                 one.run.to_string(),
                 human(one.value),
                 mark.to_owned(),
-                format!("{} {}", one_line(&one.version), one.started),
+                of_version(&one.version, &one.started),
             ]);
         }
         let mut text = format!(
@@ -161,10 +161,9 @@ impl Document {
             };
             let _ = writeln!(
                 text,
-                "{told} since run {}, {} {}: {} before, {} after (effect {:.1} spreads, p = {:.4})",
+                "{told} since run {}, {}: {} before, {} after (effect {:.1} spreads, p = {:.4})",
                 one.run,
-                one_line(&one.version),
-                one.started,
+                of_version(&one.version, &one.started),
                 human(one.before),
                 human(one.after),
                 one.effect,
