@@ -242,6 +242,9 @@ fn who_reads_late_gets_all_of_it() {
     // All at once, so that nothing else comes that would wake the session.
     let requests = Request::Status.line().repeat(20);
     stream.write_all(requests.as_bytes()).unwrap();
+    // A session that did not notice that there is room again would try after ten seconds at the latest.
+    let limit = Duration::from_secs(6);
+    stream.set_read_timeout(Some(limit)).unwrap();
     let mut lines = BufReader::new(stream).lines();
     for _ in 0..20 {
         let line = lines.next().unwrap().unwrap();
