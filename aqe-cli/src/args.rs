@@ -229,8 +229,8 @@ pub(crate) enum MemoryCommand {
         /// Go on until Ctrl-C: redrawn on a terminal, a line each time elsewhere
         #[arg(long)]
         real_time: bool,
-        /// Time between two looks, with --real-time
-        #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "2", requires = "real_time")]
+        /// Time between two looks, with --real-time ("500ms", "2s", "1m"; plain numbers are seconds)
+        #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "2s", requires = "real_time")]
         interval: Duration,
         #[command(flatten)]
         common: MemoryCommon,
@@ -468,15 +468,7 @@ pub(crate) enum ReportFormatArg {
     LlvmJson,
 }
 
-/// Reads a number of seconds.
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("write a number from 0.1 to 86400".to_owned()),
-    }
-}
-
-/// Reads the time between two looks at a run.
+/// Reads the time between two looks.
 fn interval(text: &str) -> Result<Duration, String> {
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     let (number, unit) = units

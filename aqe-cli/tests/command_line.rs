@@ -127,7 +127,7 @@ fn wrong_words_end_with_2_and_say_what_is_wrong() {
         ("memory stats --interval 3", "--real-time"),
         (
             "memory stats --real-time --interval 0",
-            "a number from 0.1 to 86400",
+            "a time from 100ms to 24h",
         ),
         (
             "memory cleanup --cache-only --aggressive",

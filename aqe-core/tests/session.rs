@@ -8,11 +8,12 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aqe_core::session::{MAX_CLIENTS, Request, Session, SessionError, SessionServer, Status};
+use aqe_core::session::{
+    Failed, MAX_CLIENTS, Request, Running, Session, SessionError, SessionServer, Status,
+};
 use aqe_core::state::StateFolder;
 use tempfile::TempDir;
 
@@ -206,14 +207,7 @@ fn a_hundred_clients_are_served_at_once_and_one_too_many_is_told_so() {
 #[test]
 fn who_does_not_read_keeps_nobody_waiting() {
     let project = Project::new();
-    let large = Arc::new("x".repeat(200));
-    let server = SessionServer::start(&project.state, move || {
-        let mut status = Status::default();
-        let running = aqe_core::session::Running::new(&large, Duration::ZERO);
-        status.running = vec![running; Status::MAX_RUNNING];
-        status
-    })
-    .unwrap();
+    let server = SessionServer::start(&project.state, longest).unwrap();
     let session = project.only();
     let mut stalled: Vec<UnixStream> = (0..8).map(|_| client(&session)).collect();
     for stream in &mut stalled {
@@ -227,6 +221,37 @@ fn who_does_not_read_keeps_nobody_waiting() {
     }
     drop(server);
     drop(stalled);
+}
+
+/// A status as long as can be.
+fn longest() -> Status {
+    // Each takes six bytes as JSON.
+    let name = "\u{1}".repeat(1000);
+    let mut status = Status::default();
+    status.running = vec![Running::new(&name, Duration::ZERO); Status::MAX_RUNNING];
+    status.failures = vec![Failed::new(&name, &name); Status::MAX_FAILURES];
+    status
+}
+
+#[test]
+fn who_reads_late_gets_all_of_it() {
+    let project = Project::new();
+    let _server = SessionServer::start(&project.state, longest).unwrap();
+    let session = project.only();
+    let mut stream = client(&session);
+    // All at once, so that nothing else comes that would wake the session.
+    let requests = Request::Status.line().repeat(20);
+    stream.write_all(requests.as_bytes()).unwrap();
+    // A session that did not notice that there is room again would try after ten seconds at the latest.
+    let limit = Duration::from_secs(6);
+    stream.set_read_timeout(Some(limit)).unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    for _ in 0..20 {
+        let line = lines.next().unwrap().unwrap();
+        // More than the system keeps for a socket, in all.
+        assert!((100_000..200_000).contains(&line.len()), "{}", line.len());
+    }
+    assert_eq!(session.status().unwrap().running.len(), Status::MAX_RUNNING);
 }
 
 #[test]

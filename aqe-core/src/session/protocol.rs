@@ -169,6 +169,8 @@ pub(super) enum Body {
     End(String),
 }
 
+/// Only a server answers, and it needs Unix sockets.
+#[cfg(any(unix, test))]
 impl Body {
     pub(super) fn line(self) -> String {
         let reply = Reply {
