@@ -5,8 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aqe_core::ByteSize;
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use aqe_core::{AlertMetric, ByteSize};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::exit;
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     /// Look into a memory store in a folder, and look after it
     #[command(after_help = MEMORY_EXAMPLES)]
     Memory(MemoryArgs),
+    /// Be told when something goes wrong: rules, messages, silences, drills, and what happened
+    #[command(after_help = ALERTS_EXAMPLES)]
+    Alerts(AlertsArgs),
     /// Read, check and change qe.config.yaml
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
@@ -279,6 +283,148 @@ pub(crate) struct MemoryCommon {
     pub(crate) store: StorePlace,
     #[command(flatten)]
     pub(crate) config: ConfigSource,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AlertsArgs {
+    #[command(subcommand)]
+    pub(crate) command: AlertsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertsCommand {
+    /// Print the rules, where their alerts stand, and the silences
+    List {
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+    /// Add a rule to the default ones
+    Add {
+        /// What is watched
+        #[arg(long, value_name = "METRIC", value_parser = metric())]
+        metric: AlertMetric,
+        /// Values above this are an alert: percent, or a time ("85", "30s")
+        #[arg(long, value_name = "LEVEL", allow_hyphen_values = true)]
+        threshold: String,
+        /// Who is told (repeatable, or with commas between) [default: all that are configured]
+        #[arg(long, value_enum, value_name = "ACTION", value_delimiter = ',')]
+        action: Vec<ActionArg>,
+        /// For how long values are above before anybody is told ("30s", "5m")
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration, default_value = "30s")]
+        hold: Duration,
+        /// Values at or below this end the alert [default: somewhat below the threshold]
+        #[arg(long, value_name = "LEVEL", allow_hyphen_values = true)]
+        resolve: Option<String>,
+        /// How bad it is
+        #[arg(long, value_enum, default_value_t = SeverityArg::Warning, value_name = "SEVERITY")]
+        severity: SeverityArg,
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+    /// Remove a rule that was added
+    Remove {
+        /// Its name, as `aqe alerts list` shows it
+        #[arg(value_name = "RULE")]
+        id: String,
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+    /// Tell nobody for a while; alerts go on in every other way
+    Silence {
+        /// Only about this metric
+        #[arg(long, value_name = "METRIC", value_parser = metric(), conflicts_with = "rule")]
+        metric: Option<AlertMetric>,
+        /// Only about this rule
+        #[arg(long, value_name = "RULE")]
+        rule: Option<String>,
+        /// For how long ("30m", "2h", "7days")
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration, required_unless_present = "end")]
+        length: Option<Duration>,
+        /// Why, for whoever asks
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            hide_default_value = true
+        )]
+        reason: String,
+        /// End the silence of this number instead
+        #[arg(long, value_name = "NUMBER", conflicts_with_all = ["metric", "rule", "length", "reason"])]
+        end: Option<u64>,
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+    /// Send a real message, marked as a drill, and wait until it has arrived
+    #[command(group = ArgGroup::new("about").args(["metric", "rule"]))]
+    Test {
+        /// As if the default rule of this metric had fired
+        #[arg(long, value_name = "METRIC", value_parser = metric(), conflicts_with = "rule")]
+        metric: Option<AlertMetric>,
+        /// As if this rule had fired
+        #[arg(long, value_name = "RULE")]
+        rule: Option<String>,
+        /// With a value just beyond the threshold in the message
+        #[arg(long, requires = "about")]
+        simulate_threshold: bool,
+        /// To whom (repeatable, or with commas between) [default: whom the rule tells]
+        #[arg(long, value_enum, value_name = "ACTION", value_delimiter = ',')]
+        action: Vec<ActionArg>,
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+    /// Print what happened: alerts that came and went, and messages
+    History {
+        /// How far back to look ("24h", "30days")
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "7days")]
+        period: Duration,
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+}
+
+/// What all commands about alerts take.
+#[derive(Debug, Args)]
+pub(crate) struct AlertsCommon {
+    /// Print one JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// When to use colours; "auto" heeds CARGO_TERM_COLOR and NO_COLOR
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorArg,
+    #[command(flatten)]
+    pub(crate) config: ConfigSource,
+}
+
+/// The ways that a message can go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ActionArg {
+    Email,
+    Slack,
+    Webhook,
+}
+
+/// How bad an alert is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SeverityArg {
+    // Worth knowing.
+    Info,
+    // Worth a look today.
+    Warning,
+    // Worth getting up for.
+    Critical,
+}
+
+/// Reads the name of a metric, and completes it.
+fn metric() -> impl TypedValueParser<Value = AlertMetric> {
+    let names =
+        AlertMetric::ALL.map(|metric| PossibleValue::new(metric.typed_name()).alias(metric.name()));
+    PossibleValuesParser::new(names)
+        .try_map(|name| AlertMetric::of_name(&name).ok_or("not a metric"))
+}
+
+/// Reads a duration as the configuration does.
+fn duration(text: &str) -> Result<Duration, String> {
+    aqe_core::config::parse_duration(text)
 }
 
 /// Which store: that of a folder, or the one that holds the history of a project's tests.
@@ -620,6 +766,30 @@ Results go to standard output, messages to standard error. Section memory of qe.
 large a store in --folder may be; `aqe config list` shows it.
 The exit code is 0 when it was done, 1 when diagnose finds lost entries, 4 when there is no store,
 5 when it cannot be opened or optimize does not come to its end; `aqe --help` lists them all.";
+
+const ALERTS_EXAMPLES: &str = "\
+Examples:
+  aqe alerts list
+  aqe alerts add --metric cpu-usage --threshold 85 --action email
+  aqe alerts add --metric execution-time --threshold 2m --for 5m --severity critical
+  aqe alerts remove cpu-usage-1
+  aqe alerts silence --metric cpu-usage --for 2h --reason \"load test\"
+  aqe alerts silence --end 1
+  aqe alerts test --metric cpu-usage --simulate-threshold
+  aqe alerts history --period 7days
+
+While `aqe run` runs, it watches four metrics: cpu-usage and memory-usage of the machine or its
+cgroup, and of the tests of the last minute execution-time (95th percentile) and error-rate. Each
+has a rule of its own, with the threshold of monitoring.alerting.thresholds; `add` adds others,
+which are kept in .aqe/alert-rules.json. Section monitoring.alerting of qe.config.yaml says who is
+told; passwords and addresses that are as good as passwords stay where it says: in the environment
+(env:NAME) or in a file (file:PATH).
+
+What happens is kept in .aqe/alerts.db, which one program at a time changes: while a run goes on,
+`silence` and `test` have to wait for its end. `list` and `history` do not.
+Results go to standard output, messages to standard error.
+The exit code is 0 when it was done, 1 when a drill did not arrive, 4 when there is no such rule,
+silence or receiver, 5 when the store is in use or broken; `aqe --help` lists them all.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

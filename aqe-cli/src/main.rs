@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output, everything else to standard error; [`exit::Exit`] lists what the exit codes mean.
 
+mod alerts;
 mod args;
 mod batch;
 mod completions;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Batch(arguments) => batch::run(&arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Memory(arguments) => memory::run(&arguments.command),
+        Command::Alerts(arguments) => alerts::run(&arguments.command),
         Command::Config(arguments) => config::run(&arguments.command),
         Command::Completions { shell } => completions::print(shell),
     };

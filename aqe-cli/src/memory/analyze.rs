@@ -3,13 +3,13 @@
 use aqe_core::memory::{Analysis, EntryTier, HistogramBar};
 use serde_json::{Map, Value};
 
-use super::columns::{Columns, bytes, entries, namespace, ratio};
 use super::sampled::Growth;
 use super::{Opened, colors, print_json};
 use crate::args::MemoryCommon;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
+use crate::report::columns::{Columns, bytes, entries, namespace, ratio};
 use crate::report::style::{Colors, counted};
 use crate::report::text::short_line;
 

@@ -6,12 +6,12 @@ use aqe_core::memory::{Diagnosis, Finding, Severity};
 use serde::Serialize;
 
 use super::analyze::{tier, up_to};
-use super::columns::{Columns, bytes, namespace};
 use super::{Opened, colors, print_json};
 use crate::args::MemoryCommon;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
+use crate::report::columns::{Columns, bytes, namespace};
 use crate::report::style::Colors;
 use crate::report::text::one_line;
 

@@ -2,7 +2,6 @@
 //! only asked for and printed.
 
 mod analyze;
-mod columns;
 mod diagnose;
 mod reclaim;
 mod sampled;

@@ -3,12 +3,12 @@
 use aqe_core::memory::{Cleanup, Footprint, Optimize};
 use serde::Serialize;
 
-use super::columns::{bytes, entries};
 use super::{Opened, print_json};
 use crate::args::MemoryCommon;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
+use crate::report::columns::{bytes, entries};
 use crate::report::style::counted;
 
 /// What `--json` prints: the library's report, and where.

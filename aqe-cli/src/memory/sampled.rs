@@ -8,7 +8,7 @@ use aqe_runner::history::KeptRun;
 use aqe_runner::journal::RunId;
 use serde::Serialize;
 
-use super::columns::{Columns, bytes};
+use crate::report::columns::{Columns, bytes};
 use crate::report::style::{Colors, Human};
 
 /// Samples that are printed; all of them are counted.

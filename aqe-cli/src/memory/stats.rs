@@ -5,12 +5,12 @@ use std::fmt::Write;
 use aqe_core::memory::StoreStats;
 use serde::Serialize;
 
-use super::columns::{bytes, namespace};
 use super::{Opened, colors, print_json};
 use crate::args::MemoryCommon;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
+use crate::report::columns::{bytes, namespace};
 use crate::report::style::{Colors, counted};
 use crate::report::text::one_line;
 

@@ -9,11 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use super::stats::Document;
-use super::{Found, colors, columns, failure};
+use super::{Found, colors, failure};
 use crate::args::MemoryCommon;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
+use crate::report::columns;
 use crate::report::style::Colors;
 use crate::report::{Screen, Size};
 use crate::signals;

@@ -5,6 +5,7 @@
 //! events into text, and keeps what the summary at the end needs.
 
 mod board;
+pub(crate) mod columns;
 mod json;
 mod ledger;
 mod live;

@@ -1,5 +1,6 @@
 //! `aqe run`: from a command line to an exit code.
 
+mod alerting;
 mod doc;
 mod engine;
 mod monitoring;
@@ -14,6 +15,7 @@ use aqe_core::config::Config;
 use aqe_runner::cargo::{CargoError, Workspace, find_test_binaries};
 use aqe_runner::run::{Reporter, RunOptions};
 
+use self::alerting::Alerting;
 use self::monitoring::{Asked, Monitoring};
 use self::outcome::{Noting, Outcome, Seen};
 use crate::args::{ProgressArg, RunArgs};
@@ -29,8 +31,9 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
     if arguments.doc {
         return doc::run(arguments, &folder);
     }
-    let config = settings::load(arguments, &folder)?;
-    let options = settings::options(arguments, &config);
+    let loaded = settings::load(arguments, &folder)?;
+    let config = loaded.config();
+    let options = settings::options(arguments, config);
     // Answered while cargo builds.
     let version = if config.monitoring.enabled {
         Asked::about(&folder)
@@ -38,21 +41,28 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
         Asked::nothing()
     };
     let workspace = find(arguments, &folder)?;
-    let (monitoring, mut unmeasured) = match Monitoring::begin(&config, &workspace.root, version) {
+    // Before the monitor, whose first tick comes at once.
+    let alerting = Alerting::prepare(&loaded, &workspace.root);
+    let monitoring = Monitoring::begin(config, &workspace.root, version, alerting.feed());
+    let (monitoring, mut unmeasured) = match monitoring {
         Ok(monitoring) => (monitoring, Vec::new()),
         Err(warning) => (None, vec![warning]),
     };
-    let view = view(arguments, &config);
+    let view = view(arguments, config);
     let seen = Seen::default();
-    let mut reporter: Box<dyn Reporter> = Box::new(Noting::new(view.reporter, seen.clone()));
+    let reporter = Box::new(Noting::new(view.reporter, seen.clone()));
+    // The inner one, so that a test is counted before the monitor hears of the end and takes its last tick.
+    let mut reporter = alerting.reporter(reporter);
     if let Some(monitoring) = &monitoring {
         reporter = monitoring.reporter(reporter);
     }
-    let report = drive(options, &workspace, reporter, view.live)?;
+    let report = drive(options, &workspace, reporter, view.live);
     if let Some(monitoring) = monitoring {
         unmeasured.extend(monitoring.end());
     }
-    let outcome = Outcome::of(&report, unmeasured);
+    // Whatever became of the run: what was raised should not wait for the next one.
+    let untold = alerting.end();
+    let outcome = Outcome::of(&report?, unmeasured, untold);
     outcome::conclude(&outcome, &seen.plan(), arguments)
 }
 

@@ -55,6 +55,7 @@ mod number;
 mod percent;
 mod preset;
 mod problem;
+mod receivers;
 mod schema;
 mod setting;
 mod size;
@@ -63,6 +64,7 @@ mod suggest;
 mod yaml;
 
 use std::path::Path;
+use std::time::Duration;
 
 pub use self::discover::{FILE_NAME, find};
 pub use self::editor::{Change, Editor, Scope};
@@ -79,7 +81,28 @@ pub use self::model::{
 pub use self::percent::Percent;
 pub use self::preset::Preset;
 pub use self::problem::{Position, Problem, ProblemKind, Problems, Source};
+pub use self::receivers::{
+    EmailSettings, HookAddress, MailAddress, MailAddresses, MailEncryption, MailServer,
+    SecretPlace, SlackSettings, UserName, WebhookSettings,
+};
 pub use self::schema::{Effect, Key, keys};
+
+/// Reads a duration as a file writes it: `30s`, `1h 30m`, `7days`, and plain numbers in milliseconds.
+///
+/// # Errors
+///
+/// What is wrong with the text, and what to write.
+///
+/// ```
+/// use std::time::Duration;
+/// use aqe_core::config::parse_duration;
+///
+/// assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5_400)));
+/// assert!(parse_duration("1 month").is_err());
+/// ```
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|problem| format!("`{text}` {problem}; {}", duration::HELP))
+}
 
 impl Config {
     /// Reads the text of a file by itself: no preset, no profile, no environment, no flags. Profiles are checked.

@@ -397,7 +397,7 @@ fn post(
     let (sequence, at_ms) = (int(notification.sequence), int(notification.at_ms));
     insert(db, notification)?;
     for receiver in receivers {
-        if notification.severity < receiver.min_severity {
+        if notification.severity < receiver.min_severity || !notification.is_for(&receiver.name) {
             continue;
         }
         let waiting = waiting_for(db, &receiver.name)?;

@@ -7,27 +7,27 @@ use crate::report::style::Colors;
 use crate::report::text::one_line;
 
 /// A table whose last column is on the left and all others on the right.
-pub(super) struct Columns {
+pub(crate) struct Columns {
     rows: Vec<Vec<String>>,
 }
 
 impl Columns {
-    pub(super) fn new<const N: usize>(head: [&str; N]) -> Self {
+    pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
         Self {
             rows: vec![head.map(str::to_owned).to_vec()],
         }
     }
 
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.len() < 2
     }
 
     /// The lines, with a strong head.
-    pub(super) fn text(&self, colors: Colors) -> String {
+    pub(crate) fn text(&self, colors: Colors) -> String {
         let columns = self.rows.first().map_or(0, Vec::len);
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].width());
@@ -55,12 +55,12 @@ impl Columns {
 }
 
 /// Bytes as people read them.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     ByteSize::b(bytes).to_string()
 }
 
 /// A count of entries.
-pub(super) fn entries(count: u64) -> String {
+pub(crate) fn entries(count: u64) -> String {
     match count {
         1 => "1 entry".to_owned(),
         count => format!("{count} entries"),
@@ -68,12 +68,12 @@ pub(super) fn entries(count: u64) -> String {
 }
 
 /// How many times smaller, or a dash.
-pub(super) fn ratio(ratio: Option<f64>) -> String {
+pub(crate) fn ratio(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
 }
 
 /// A namespace's name; the one without a name has no letters.
-pub(super) fn namespace(name: &str) -> String {
+pub(crate) fn namespace(name: &str) -> String {
     match name {
         "" => "(no name)".to_owned(),
         name => one_line(name),
