@@ -785,8 +785,9 @@ which are kept in .aqe/alert-rules.json. Section monitoring.alerting of qe.confi
 told; passwords and addresses that are as good as passwords stay where it says: in the environment
 (env:NAME) or in a file (file:PATH).
 
-What happens is kept in .aqe/alerts.db, which one program at a time changes: while a run goes on,
-`silence` and `test` have to wait for its end. `list` and `history` do not.
+What happens is kept in .aqe/alerts.db, which one program at a time changes. While a run goes on,
+`test` has to wait for its end, and `silence` takes effect when the run looks at its metrics next,
+every monitoring.interval; rules that are added count from the next run on.
 Results go to standard output, messages to standard error.
 The exit code is 0 when it was done, 1 when a drill did not arrive, 4 when there is no such rule,
 silence or receiver, 5 when the store is in use or broken; `aqe --help` lists them all.";

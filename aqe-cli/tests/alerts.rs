@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -497,9 +498,8 @@ fn nobody_to_send_to_and_missing_secrets_are_explained() {
     );
 }
 
-/// What a run that was killed leaves behind.
 #[test]
-fn what_a_program_left_is_shown_and_while_it_has_the_store_only_looking_is_possible() {
+fn a_program_that_has_the_store_can_be_looked_at_and_takes_orders() {
     let place = Place::new();
     assert_eq!(place.line("silence --for 1h").code, 0);
     let mut rules = Rule::defaults();
@@ -521,7 +521,25 @@ fn what_a_program_left_is_shown_and_while_it_has_the_store_only_looking_is_possi
     let history = place.document("history");
     assert_eq!(history["transitions"][0]["to"], "firing");
     assert!(place.line("history").stdout.contains("97.5%"));
-    let refused = place.line("silence --for 2h");
+    let refused = place.line("silence --for 0s");
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    // The program that has the store takes it up when it looks next, and this one never does.
+    let ordered = place.line("silence --rule cpu-usage --for 2h");
+    assert_eq!((ordered.code, &*ordered.stderr), (0, ""));
+    assert!(
+        ordered
+            .stdout
+            .starts_with("silence: cpuUsage for 2h00m, from the next look")
+    );
+    assert_eq!(place.line("silence --end 9").code, 4);
+    assert!(
+        place
+            .line("silence --end 1")
+            .stdout
+            .starts_with("silence 1 ends from the next")
+    );
+    let hook = "monitoring.alerting.webhook.url=http://127.0.0.1:1/";
+    let refused = place.line(&format!("test --set {hook}"));
     assert_eq!(refused.code, 5);
     assert!(
         refused.stderr.contains("in use by another process"),
@@ -533,28 +551,65 @@ fn what_a_program_left_is_shown_and_while_it_has_the_store_only_looking_is_possi
         "{}",
         refused.stderr
     );
-    drop(alerter);
-    assert_eq!(place.line("silence --for 2h").code, 0);
 }
 
-/// A package with tests that take a moment.
-fn package(folder: &Path) {
-    let manifest =
-        "[package]\nname = \"slow\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
+/// A package with these tests. Names differ, since cargo may build all of them in one folder.
+fn package(folder: &Path, name: &str, tests: &str) {
+    let manifest = format!(
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n"
+    );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     fs::create_dir(folder.join("src")).unwrap();
-    fs::write(
-        folder.join("src/lib.rs"),
-        "#[test] fn passes() {}\n#[test] fn fails() { panic!() }\n",
-    )
-    .unwrap();
+    fs::write(folder.join("src/lib.rs"), tests).unwrap();
+}
+
+#[test]
+fn a_run_that_goes_on_takes_up_silences() {
+    let place = Place::new();
+    // It lasts until this test lets it go.
+    let tests = "#[test] fn lasts() {
+        use std::io::Read;
+        let gate = std::net::TcpStream::connect(std::env::var(\"GATE\").unwrap());
+        let _ = gate.unwrap().read(&mut [0]);
+    }";
+    package(place.0.path(), "alerts-lasts", tests);
+    let gate = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = aqe(place.0.path());
+    command.env("GATE", gate.local_addr().unwrap().to_string());
+    command.args(["run", "--offline", "--set", "monitoring.interval=100ms"]);
+    let run = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (held, _) = gate.accept().unwrap();
+    // Sooner or later the run has the store, and takes orders.
+    let reason = (1..).find_map(|number: u32| {
+        let reason = format!("attempt-{number}");
+        let said = place.line(&format!("silence --for 2h --reason {reason}"));
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        said.stdout.contains("from the next look").then_some(reason)
+    });
+    let reason = Value::from(reason.unwrap());
+    let has_begun = || {
+        let list = place.document("list");
+        let silences = list["silences"].as_array().unwrap();
+        silences.iter().any(|one| one["reason"] == reason)
+    };
+    while !has_begun() {}
+    drop(held);
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(!ran.stderr.contains("alerts:"), "{}", ran.stderr);
+    assert!(has_begun());
 }
 
 #[test]
 fn a_run_raises_alerts_and_delivers_them_before_it_ends() {
     let (address, came) = hook(&[200]);
     let place = Place::with_hook(&address);
-    package(place.0.path());
+    let tests = "#[test] fn passes() {}\n#[test] fn fails() { panic!() }\n";
+    package(place.0.path(), "alerts-slow", tests);
     let add = "add --metric execution-time --threshold 1ms --resolve 1ms --for 0s --severity critical --action webhook";
     // A start of a process takes longer than a millisecond.
     assert_eq!(place.line(add).code, 0);

@@ -125,8 +125,8 @@ pub use self::engine::{Engine, EngineBuilder};
 pub use self::error::Error;
 #[cfg(feature = "alerts")]
 pub use self::glue::alerts::{
-    AlertAction, AlertFeed, AlertMetric, AlertSecrets, AlertSetup, AlertSetupError, AlertWatch,
-    AlertWork, NewRule, OwnRule, OwnRules, OwnRulesError,
+    AlertAction, AlertFeed, AlertMetric, AlertOrders, AlertOrdersError, AlertSecrets, AlertSetup,
+    AlertSetupError, AlertWatch, AlertWork, NewRule, OwnRule, OwnRules, OwnRulesError,
 };
 #[cfg(feature = "monitor")]
 pub use self::glue::monitor::{Monitor, MonitorBuilder, MonitorProblem, MonitorTick};

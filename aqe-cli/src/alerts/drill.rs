@@ -45,7 +45,7 @@ pub(super) fn run(
         Which::Name(name) => Some(named(place, name)?),
     };
     let to = receivers(place, wanted, rule.as_ref())?;
-    let alerter = open(place, &to)?;
+    let alerter = open(place, &to)?.map_err(|error| refused(&error))?;
     let rule = rule.filter(|_| wanted.with_value);
     let mut sent = Vec::new();
     for action in to {

@@ -7,7 +7,7 @@ use aqe_core::alerts::{AlertLog, Attempt, StoreError, Transition};
 use serde::Serialize;
 
 use super::place::Place;
-use super::{broken, print_json};
+use super::{broken, log, print_json};
 use crate::args::AlertsCommon;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -26,15 +26,14 @@ struct Document {
 
 /// Shows what happened.
 pub(super) fn run(place: &Place, period: Duration, common: &AlertsCommon) -> Result<Exit, Failure> {
-    let store = place.setup.store();
-    if !store.is_file() {
+    let Some(log) = log(place)? else {
         let text = format!("there is no history of alerts in {}", place.state.display());
         let failure = Failure::new(Exit::NoStore, text);
         return Err(failure.hint("`aqe run` begins one, and so does `aqe alerts test`"));
-    }
+    };
     let now = millis(SystemTime::now());
     let period = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
-    let document = read(place, now.saturating_sub(period)).map_err(|error| broken(&error))?;
+    let document = read(&log, now.saturating_sub(period)).map_err(|error| broken(&error))?;
     if common.json {
         print_json(&document)?;
     } else {
@@ -44,8 +43,7 @@ pub(super) fn run(place: &Place, period: Duration, common: &AlertsCommon) -> Res
     Ok(Exit::Success)
 }
 
-fn read(place: &Place, since: u64) -> Result<Document, StoreError> {
-    let log = AlertLog::open(place.setup.store())?;
+fn read(log: &AlertLog, since: u64) -> Result<Document, StoreError> {
     let mut transitions = log.transitions(AlertLog::MAX_ROWS)?;
     transitions.retain(|one| one.at_ms >= since);
     transitions.reverse();

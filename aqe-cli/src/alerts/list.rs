@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use aqe_core::alerts::{ActiveSilence, AlertLog, Rule, Severity, StoredAlert};
+use aqe_core::alerts::{ActiveSilence, AlertLog, Rule, Severity, StoreError, StoredAlert};
 use aqe_core::{AlertAction, AlertMetric};
 use serde::Serialize;
 
 use super::place::Place;
-use super::{broken, joined, length, print_json};
+use super::{broken, joined, length, log, print_json};
 use crate::args::AlertsCommon;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -66,9 +66,9 @@ pub(super) fn run(place: &Place, common: &AlertsCommon) -> Result<Exit, Failure>
 
 fn document(place: &Place) -> Result<Document, Failure> {
     let setup = &place.setup;
-    let (alerts, silences) = match setup.store().is_file() {
-        true => stored(place)?,
-        false => (Vec::new(), Vec::new()),
+    let (alerts, silences) = match log(place)? {
+        Some(log) => stored(&log).map_err(|error| broken(&error))?,
+        None => (Vec::new(), Vec::new()),
     };
     let actions = setup.actions();
     let rules = setup.rules();
@@ -85,12 +85,8 @@ fn document(place: &Place) -> Result<Document, Failure> {
     })
 }
 
-fn stored(place: &Place) -> Result<(Vec<StoredAlert>, Vec<ActiveSilence>), Failure> {
-    let read = || {
-        let log = AlertLog::open(place.setup.store())?;
-        Ok((log.alerts()?, log.silences(SystemTime::now())?))
-    };
-    read().map_err(|error| broken(&error))
+fn stored(log: &AlertLog) -> Result<(Vec<StoredAlert>, Vec<ActiveSilence>), StoreError> {
+    Ok((log.alerts()?, log.silences(SystemTime::now())?))
 }
 
 impl RuleRow {

@@ -8,10 +8,10 @@ mod place;
 mod rules;
 mod silence;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use aqe_core::alerts::{AlertError, Alerter, Severity, StoreError, SystemClock};
-use aqe_core::{AlertAction, AlertSecrets};
+use aqe_core::alerts::{AlertError, AlertLog, Alerter, Severity, StoreError, SystemClock};
+use aqe_core::{AlertAction, AlertOrders, AlertSecrets};
 use serde::Serialize;
 
 use self::place::Place;
@@ -88,14 +88,46 @@ pub(crate) fn run(command: &AlertsCommand) -> Result<Exit, Failure> {
 }
 
 /// An alerter that delivers to nobody by itself, with the secrets of these receivers. It looks at the time once, when it
-/// is dropped: what is due then waits in the outbox, for all receivers.
-fn open(place: &Place, secrets: &[AlertAction]) -> Result<Alerter, Failure> {
+/// is dropped: what is due then waits in the outbox, for all receivers. `None` while another program has the store.
+fn open_unless_in_use(place: &Place, secrets: &[AlertAction]) -> Result<Option<Alerter>, Failure> {
+    match open(place, secrets)? {
+        Ok(alerter) => Ok(Some(alerter)),
+        Err(AlertError::Store(StoreError::InUse { .. })) => Ok(None),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+fn open(place: &Place, secrets: &[AlertAction]) -> Result<Result<Alerter, AlertError>, Failure> {
     let config = place
         .setup
         .alerter(AlertSecrets::Of(secrets))
         .map_err(|error| Failure::of(Exit::Usage, &error))?;
     create_state_folder(&place.state)?;
-    Alerter::manual(config, SystemClock::default()).map_err(|error| refused(&error))
+    let opened = Alerter::manual(config, SystemClock::default());
+    if let Ok(alerter) = &opened {
+        // What somebody wanted of a run that has ended before it heard of it.
+        let taken = orders(place).obey(alerter, SystemTime::now());
+        taken.map_err(|error| Failure::of(Exit::Environment, &error))?;
+    }
+    Ok(opened)
+}
+
+fn orders(place: &Place) -> AlertOrders {
+    AlertOrders::beside(&place.setup.store())
+}
+
+/// What is stored, for looking; `None` if nothing is.
+fn log(place: &Place) -> Result<Option<AlertLog>, Failure> {
+    let store = place.setup.store();
+    if !store.is_file() {
+        return Ok(None);
+    }
+    match AlertLog::open(store) {
+        Ok(log) => Ok(Some(log)),
+        // A run creates it at this moment.
+        Err(StoreError::Empty { .. }) => Ok(None),
+        Err(error) => Err(broken(&error)),
+    }
 }
 
 /// An alerter's refusal, as the user sees it.

@@ -2,18 +2,20 @@
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use aqe_monitor::alerts::{AlertError, AlerterConfig};
+use aqe_monitor::alerts::{AlertError, AlerterConfig, StoreError};
 use aqe_monitor::sampler::SystemSample;
 
+use super::orders::AlertOrders;
 use super::watch::AlertWatch;
 use super::window::Window;
 
 /// An alerter that is told of the system at each tick of a [`Monitor`](crate::Monitor), and of the operations that ended
 /// within the last minute.
 ///
-/// The store is opened with the first tick, on the thread of the monitor, so that nobody else waits for its disk.
+/// The store is opened with the first tick, on the thread of the monitor, so that nobody else waits for its disk; while
+/// another program has it, with a later one.
 /// Dropping this ends the alerter without waiting for messages; [`end`](Self::end) waits for them.
 ///
 /// # Examples
@@ -42,15 +44,17 @@ use super::window::Window;
 /// ```
 pub struct AlertFeed {
     window: Mutex<Window>,
+    orders: AlertOrders,
     /// Locked while the store is opened and while the alerter ends; who says that an operation ended does not wait.
     watch: Mutex<Watch>,
 }
 
 enum Watch {
-    /// Boxed, since it is much larger than the rest.
-    Unopened(Box<AlerterConfig>),
+    /// With the reason if it was tried: then somebody else had the store, for a moment or for long. Boxed, since it is much
+    /// larger than the rest.
+    Unopened(Box<AlerterConfig>, Option<AlertError>),
     Open(AlertWatch),
-    /// It has ended, or could not be opened, and why. Nothing is tried again: the reason is one that stays.
+    /// It has ended, or could not be opened for a reason that stays.
     Closed(Option<AlertError>),
 }
 
@@ -60,7 +64,8 @@ impl AlertFeed {
     pub fn new(config: AlerterConfig) -> Self {
         Self {
             window: Mutex::default(),
-            watch: Mutex::new(Watch::Unopened(Box::new(config))),
+            orders: AlertOrders::beside(&config.path),
+            watch: Mutex::new(Watch::Unopened(Box::new(config), None)),
         }
     }
 
@@ -69,13 +74,15 @@ impl AlertFeed {
         lock(&self.window).ended(now, took, failed);
     }
 
-    /// Observes the system, and the operations of the last minute. The first call opens the store; the others wait for
-    /// neither disk nor receivers.
+    /// Observes the system, and the operations of the last minute, and takes up [orders](AlertOrders). The first call opens
+    /// the store, and one with orders writes to it; the others wait for neither disk nor receivers.
     pub fn tick(&self, now: Instant, system: &SystemSample) {
         let work = lock(&self.window).look(now);
         let mut watch = lock(&self.watch);
         watch.open();
         if let Watch::Open(watch) = &*watch {
+            // What cannot be read now stays for the next tick, and whoever ordered it sees that it has not begun.
+            let _ = self.orders.obey(watch.alerter(), SystemTime::now());
             watch.observe_system(system);
             watch.observe_work(work);
         }
@@ -92,8 +99,8 @@ impl AlertFeed {
         let watch = std::mem::replace(&mut *lock(&self.watch), Watch::Closed(None));
         match watch {
             Watch::Open(watch) => Ok(watch.close(wait)?),
-            Watch::Closed(Some(error)) => Err(error),
-            Watch::Closed(None) | Watch::Unopened(_) => Ok(true),
+            Watch::Closed(Some(error)) | Watch::Unopened(_, Some(error)) => Err(error),
+            Watch::Closed(None) | Watch::Unopened(_, None) => Ok(true),
         }
     }
 }
@@ -101,8 +108,11 @@ impl AlertFeed {
 impl Watch {
     fn open(&mut self) {
         *self = match std::mem::replace(self, Self::Closed(None)) {
-            Self::Unopened(config) => match AlertWatch::open(*config) {
+            Self::Unopened(config, _) => match AlertWatch::open((*config).clone()) {
                 Ok(watch) => Self::Open(watch),
+                Err(error @ AlertError::Store(StoreError::InUse { .. })) => {
+                    Self::Unopened(config, Some(error))
+                }
                 Err(error) => Self::Closed(Some(error)),
             },
             opened => opened,
@@ -113,7 +123,7 @@ impl Watch {
 impl fmt::Debug for AlertFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &*lock(&self.watch) {
-            Watch::Unopened(_) => "unopened",
+            Watch::Unopened(..) => "unopened",
             Watch::Open(_) => "open",
             Watch::Closed(_) => "closed",
         };
@@ -158,11 +168,44 @@ mod tests {
     }
 
     #[test]
+    fn a_tick_takes_up_orders() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alerts.db");
+        let feed = AlertFeed::new(AlerterConfig::new(&path));
+        let wall = SystemTime::now();
+        let orders = AlertOrders::beside(&path);
+        orders.silence(None, 100 * WAIT, "", wall).unwrap();
+        feed.tick(Instant::now(), &SystemSample::default());
+        let silences = AlertLog::open(&path).unwrap().silences(wall).unwrap();
+        assert_eq!(silences.len(), 1);
+    }
+
+    #[test]
     fn without_a_tick_there_is_no_store() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("alerts.db");
         assert!(AlertFeed::new(AlerterConfig::new(&path)).end(WAIT).unwrap());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_store_that_is_in_use_is_had_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alerts.db");
+        let other = AlertWatch::open(AlerterConfig::new(&path)).unwrap();
+        let never = AlertFeed::new(AlerterConfig::new(&path));
+        let later = AlertFeed::new(AlerterConfig::new(&path));
+        let (now, system) = (Instant::now(), SystemSample::default());
+        never.tick(now, &system);
+        later.tick(now, &system);
+        let error = never.end(WAIT).unwrap_err();
+        assert!(matches!(error, AlertError::Store(StoreError::InUse { .. })));
+        drop(other);
+        // The lock may be in a child of another test for a moment, until that has become another program.
+        while !format!("{later:?}").contains("\"open\"") {
+            later.tick(now, &system);
+        }
+        assert!(later.end(WAIT).unwrap());
     }
 
     #[test]
