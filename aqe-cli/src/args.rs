@@ -5,10 +5,15 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aqe_core::ByteSize;
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use aqe_core::{AlertMetric, ByteSize};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use crate::examples::{
+    ALERTS_EXAMPLES, BATCH_EXAMPLES, COMPLETIONS_EXAMPLES, CONFIG_EXAMPLES, HISTORY_EXAMPLES,
+    MEMORY_EXAMPLES, MONITOR_EXAMPLES, PERFORMANCE_EXAMPLES, RUN_EXAMPLES,
+};
 use crate::exit;
 
 /// Runs your project's tests in parallel and tells you what it saw.
@@ -40,6 +45,9 @@ pub(crate) enum Command {
     /// Show how fast the runs were, what has changed, and export what was measured
     #[command(after_help = PERFORMANCE_EXAMPLES)]
     Performance(PerformanceArgs),
+    /// Be told when something goes wrong: rules, messages, silences, drills, and what happened
+    #[command(after_help = ALERTS_EXAMPLES)]
+    Alerts(AlertsArgs),
     /// Read, check and change qe.config.yaml
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
@@ -317,6 +325,148 @@ pub(crate) struct MemoryCommon {
     pub(crate) config: ConfigSource,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct AlertsArgs {
+    #[command(subcommand)]
+    pub(crate) command: AlertsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertsCommand {
+    /// Print the rules, where their alerts stand, and the silences
+    List {
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+    /// Add a rule to the default ones
+    Add {
+        /// What is watched
+        #[arg(long, value_name = "METRIC", value_parser = metric())]
+        metric: AlertMetric,
+        /// Values above this are an alert: percent, or a time ("85", "30s")
+        #[arg(long, value_name = "LEVEL", allow_hyphen_values = true)]
+        threshold: String,
+        /// Who is told (repeatable, or with commas between) [default: all that are configured]
+        #[arg(long, value_enum, value_name = "ACTION", value_delimiter = ',')]
+        action: Vec<ActionArg>,
+        /// For how long values are above before anybody is told ("30s", "5m")
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration, default_value = "30s")]
+        hold: Duration,
+        /// Values at or below this end the alert [default: somewhat below the threshold]
+        #[arg(long, value_name = "LEVEL", allow_hyphen_values = true)]
+        resolve: Option<String>,
+        /// How bad it is
+        #[arg(long, value_enum, default_value_t = SeverityArg::Warning, value_name = "SEVERITY")]
+        severity: SeverityArg,
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+    /// Remove a rule that was added
+    Remove {
+        /// Its name, as `aqe alerts list` shows it
+        #[arg(value_name = "RULE")]
+        id: String,
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+    /// Tell nobody for a while; alerts go on in every other way
+    Silence {
+        /// Only about this metric
+        #[arg(long, value_name = "METRIC", value_parser = metric(), conflicts_with = "rule")]
+        metric: Option<AlertMetric>,
+        /// Only about this rule
+        #[arg(long, value_name = "RULE")]
+        rule: Option<String>,
+        /// For how long ("30m", "2h", "7days")
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration, required_unless_present = "end")]
+        length: Option<Duration>,
+        /// Why, for whoever asks
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            hide_default_value = true
+        )]
+        reason: String,
+        /// End the silence of this number instead
+        #[arg(long, value_name = "NUMBER", conflicts_with_all = ["metric", "rule", "length", "reason"])]
+        end: Option<u64>,
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+    /// Send a real message, marked as a drill, and wait until it has arrived
+    #[command(group = ArgGroup::new("about").args(["metric", "rule"]))]
+    Test {
+        /// As if the default rule of this metric had fired
+        #[arg(long, value_name = "METRIC", value_parser = metric(), conflicts_with = "rule")]
+        metric: Option<AlertMetric>,
+        /// As if this rule had fired
+        #[arg(long, value_name = "RULE")]
+        rule: Option<String>,
+        /// With a value just beyond the threshold in the message
+        #[arg(long, requires = "about")]
+        simulate_threshold: bool,
+        /// To whom (repeatable, or with commas between) [default: whom the rule tells]
+        #[arg(long, value_enum, value_name = "ACTION", value_delimiter = ',')]
+        action: Vec<ActionArg>,
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+    /// Print what happened: alerts that came and went, and messages
+    History {
+        /// How far back to look ("24h", "30days")
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "7days")]
+        period: Duration,
+        #[command(flatten)]
+        common: AlertsCommon,
+    },
+}
+
+/// What all commands about alerts take.
+#[derive(Debug, Args)]
+pub(crate) struct AlertsCommon {
+    /// Print one JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// When to use colours; "auto" heeds CARGO_TERM_COLOR and NO_COLOR
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorArg,
+    #[command(flatten)]
+    pub(crate) config: ConfigSource,
+}
+
+/// The ways that a message can go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ActionArg {
+    Email,
+    Slack,
+    Webhook,
+}
+
+/// How bad an alert is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SeverityArg {
+    // Worth knowing.
+    Info,
+    // Worth a look today.
+    Warning,
+    // Worth getting up for.
+    Critical,
+}
+
+/// Reads the name of a metric, and completes it.
+fn metric() -> impl TypedValueParser<Value = AlertMetric> {
+    let names =
+        AlertMetric::ALL.map(|metric| PossibleValue::new(metric.typed_name()).alias(metric.name()));
+    PossibleValuesParser::new(names)
+        .try_map(|name| AlertMetric::of_name(&name).ok_or("not a metric"))
+}
+
+/// Reads a duration as the configuration does.
+fn duration(text: &str) -> Result<Duration, String> {
+    aqe_core::config::parse_duration(text)
+}
+
 /// Which store: that of a folder, or the one that holds the history of a project's tests.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which store")]
@@ -446,11 +596,6 @@ pub(crate) enum MetricArg {
 pub(crate) enum ExportFormatArg {
     Csv,
     Json,
-}
-
-/// Reads a duration as the configuration does.
-fn duration(text: &str) -> Result<Duration, String> {
-    aqe_core::config::parse_duration(text)
 }
 
 /// The operations by name, as [`FileOperations::built_in`](aqe_core::batch::FileOperations::built_in) lists them.
@@ -712,120 +857,3 @@ const DOC_CONFLICTS: [&str; 18] = [
     "bench",
     "all_targets",
 ];
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  aqe run                               every test of this workspace or package
-  aqe run parser::                      tests whose name contains `parser::`
-  aqe run -p my-crate --retries 2       one package; a failed test gets two more chances
-  aqe run --isolation batch             several tests per process: fastest on small tests
-  aqe run --json > events.jsonl         one JSON object per event, while it runs
-  aqe run --junit target/junit.xml      a report for CI
-  aqe run --manifest-path ../x/Cargo.toml
-
-Progress is live when standard output and standard error are a terminal and CI is not set, else plain.
-Results go to standard output, messages to standard error. Settings that no flag gives come from
-qe.config.yaml; `aqe config list` shows them.
-The exit code is 0 when every test passed, 1 when one failed, 3 when the tests do not build;
-`aqe --help` lists them all.";
-
-const BATCH_EXAMPLES: &str = "\
-Examples:
-  aqe batch --operation analyze-coverage lcov.info
-  aqe batch --operation analyze-coverage 'shards/**/*.xml' --fail-under 80
-  aqe batch --operation analyze-coverage lcov.info --baseline main.info
-  aqe batch --operation analyze-coverage --json lcov.info > coverage.json
-
-analyze-coverage reads LCOV, Cobertura XML and the JSON of `llvm-cov export`, of any size, adds
-them up, and prints totals for each file, each package and the run, and the lines that nothing has
-executed. With --baseline it says what has changed; where the earlier run was in another folder,
-name that with --strip-prefix.
-
-Results are kept by content: a file that has not changed is not read again, and a run that was
-ended, by Ctrl-C or kill -9, goes on where it was. They are in aqe/batch-cache in cargo's target
-folder (CARGO_TARGET_DIR, or that of the nearest package from here up), else in .aqe/batch-cache
-here. A result larger than an eighth of --cache-size is not kept. The folder may be deleted at any
-time.
-
-Results go to standard output, messages to standard error. Section batch of qe.config.yaml says
-how many files are read at once and how many may fail; `aqe config list` shows it.
-The exit code is 0 when every file was processed, 1 when one failed or --fail-under was not met,
-4 when no file matched, 130 after Ctrl-C; `aqe --help` lists them all.";
-
-const HISTORY_EXAMPLES: &str = "\
-Examples:
-  aqe history                           every test of the history, a line each
-  aqe history --flaky                   those that passed and failed without a change
-  aqe history parser:: --verbose        all executions of tests whose name contains `parser::`
-  aqe history --json > history.json     every execution with its run, verdict and duration
-
-`aqe run` keeps the last 50 executions of each test for as long as memory.retentionPeriod says. Runs
-that were killed are added by the next one.
-Flaky counts executions that passed only when they were repeated, and those that came to something
-else than the one before with the same binary. Last has the newest at its right: + passed, F failed,
-T timed out, ~ passed when repeated, L passed and left a process behind.
-The exit code is 0 when there was something to show, 4 when there is no history or no test matched;
-`aqe --help` lists them all.";
-
-const MEMORY_EXAMPLES: &str = "\
-Examples:
-  aqe memory stats                      how much the history of this project's tests holds
-  aqe memory stats --real-time          the same, again and again
-  aqe memory analyze --show-trends      what it is made of, and how that changes
-  aqe memory diagnose --folder cache/   what is wrong with the store in `cache/`
-  aqe memory cleanup --aggressive       give back all that can be given back
-  aqe memory optimize --json            what was made smaller, as JSON
-
-Without --folder these are about the store in which `aqe run` keeps what became of the project's
-tests. One process at a time has a store open; a run has it for a moment at its beginning and end.
-Results go to standard output, messages to standard error. Section memory of qe.config.yaml says how
-large a store in --folder may be; `aqe config list` shows it.
-The exit code is 0 when it was done, 1 when diagnose finds lost entries, 4 when there is no store,
-5 when it cannot be opened or optimize does not come to its end; `aqe --help` lists them all.";
-
-const MONITOR_EXAMPLES: &str = "\
-Examples:
-  aqe monitor                           how far the run is, what failed, how busy the machine is
-  aqe monitor --queue-status            what waits, and every test that runs with its age
-  aqe monitor --real-time               the same as a picture that is redrawn; `q` leaves it
-  aqe monitor --real-time --json        a JSON object every second until the run ends
-  aqe monitor --session 4711            the run of process 4711, where several go on
-
-A run of the project, by the same user on the same machine, is found through the folder .aqe, which
-`aqe run` makes in the root of the project once everything is built. When no run goes on, this shows
-what the last one came to. With --real-time, where several go on, it watches the newest.
-Results go to standard output, messages to standard error.
-The exit code is 0 when there was something to show, 4 when there is no run, 130 after Ctrl-C;
-`aqe --help` lists them all.";
-
-const PERFORMANCE_EXAMPLES: &str = "\
-Examples:
-  aqe performance --queue-analysis --period 1h
-  aqe performance --analyze-bottlenecks --detailed
-  aqe performance diagnose --operation test-execution
-  aqe performance trends --period 30days --metric execution-time
-  aqe performance compare --baseline v1.0.0 --current v2.0.0
-  aqe performance export --format csv --period 90days > samples.csv
-
-`aqe run` keeps what each run came to, and what machine and tests did meanwhile, for as long as
-monitoring.retention says. A run's version is what `git describe --always --dirty` says of it.
-Only runs of the same tests are compared with each other: those with the same arguments as the
-newest. A change is told when it is larger than the noise and improbable by chance; it takes some
-runs to be sure. The file is SQLite: `sqlite3 -readonly .aqe/monitor.db '.schema'` shows its views.
-The exit code is 0 when there was something to show, 4 when there is no history or no such run;
-`aqe --help` lists them all.";
-
-const CONFIG_EXAMPLES: &str = "\
-Examples:
-  aqe config list                       every key, its value and where it came from
-  aqe config get queue.maxConcurrent
-  aqe config set run.timeout 90s
-  aqe config set --profile production queue.maxConcurrent 15
-  aqe config validate
-  aqe config reset --performance-optimized";
-
-const COMPLETIONS_EXAMPLES: &str = "\
-Examples:
-  aqe completions bash > ~/.local/share/bash-completion/completions/aqe
-  aqe completions fish > ~/.config/fish/completions/aqe.fish
-  aqe completions zsh > \"${fpath[1]}/_aqe\"";

@@ -44,6 +44,14 @@ impl Failure {
         self
     }
 
+    /// What went wrong and why, in one line.
+    pub(crate) fn message(&self) -> String {
+        let causes = self.causes.iter();
+        causes.fold(self.message.clone(), |text, cause| {
+            format!("{text}: {cause}")
+        })
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }

@@ -2,10 +2,12 @@
 //!
 //! Results go to standard output, everything else to standard error; [`exit::Exit`] lists what the exit codes mean.
 
+mod alerts;
 mod args;
 mod batch;
 mod completions;
 mod config;
+mod examples;
 mod exit;
 mod failure;
 mod history;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Memory(arguments) => memory::run(&arguments.command),
         Command::Monitor(arguments) => monitor::run(&arguments),
         Command::Performance(arguments) => performance::run(&arguments),
+        Command::Alerts(arguments) => alerts::run(&arguments.command),
         Command::Config(arguments) => config::run(&arguments.command),
         Command::Completions { shell } => completions::print(shell),
     };

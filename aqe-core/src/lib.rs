@@ -67,6 +67,7 @@
 //!
 //! | module | what it gives | feature |
 //! | --- | --- | --- |
+//! | [`alerts`] | rules over what is measured, messages that arrive; [`AlertSetup`] and [`AlertFeed`] join them to a program | `alerts` |
 //! | [`config`] | `qe.config.yaml`: typed values, layers with the origin of each, presets, edits that keep comments | always there |
 //! | [`batch`] | many items in chunks, on threads or as tasks: checkpoints, errors, retries, progress, files by content | `batch` |
 //! | [`memory`] | a store of entries that expire: compressed, in memory or in a folder, sealed if wanted | `memory` |
@@ -81,6 +82,7 @@
 //!
 //! | feature | by default | what it adds |
 //! | --- | --- | --- |
+//! | `alerts` | no | [`alerts`]: e-mail, Slack and webhooks when a value is beyond its threshold; builds two C libraries |
 //! | `batch` | yes | [`batch`]: many items in chunks, with checkpoints from which a killed run resumes |
 //! | `coverage` | no | `batch::coverage`: reports of LCOV, Cobertura and llvm-cov, read as streams, merged and compared |
 //! | `encryption` | no | [`memory::crypt`](memory): what leaves the uncompressed tier is sealed with AES-256-GCM; builds a C library |
@@ -117,6 +119,9 @@ pub use aqe_memory as memory;
 #[cfg(feature = "monitor")]
 #[doc(inline)]
 pub use aqe_monitor as monitor;
+#[cfg(feature = "alerts")]
+#[doc(inline)]
+pub use aqe_monitor::alerts;
 #[cfg(feature = "queue")]
 #[doc(inline)]
 pub use aqe_queue as queue;
@@ -126,6 +131,11 @@ pub use self::config::{Config, ConfigError, Loader};
 #[cfg(feature = "queue")]
 pub use self::engine::{Engine, EngineBuilder};
 pub use self::error::Error;
+#[cfg(feature = "alerts")]
+pub use self::glue::alerts::{
+    AlertAction, AlertFeed, AlertMetric, AlertOrders, AlertOrdersError, AlertSecrets, AlertSetup,
+    AlertSetupError, AlertWatch, AlertWork, NewRule, OwnRule, OwnRules, OwnRulesError,
+};
 #[cfg(feature = "monitor")]
 pub use self::glue::monitor::{Monitor, MonitorBuilder, MonitorProblem, MonitorTick};
 #[cfg(feature = "monitor-history")]

@@ -447,10 +447,12 @@ fn keys_without_a_component_say_so() {
         let is_monitors = cfg!(feature = "monitor")
             && matches!(path, "monitoring.enabled" | "monitoring.interval")
             || has_history && path == "monitoring.retention";
+        let is_alerts = cfg!(feature = "alerts") && path.starts_with("monitoring.alerting.");
         let in_effect = is_queues && has_queue
             || is_batches
             || is_stores
             || is_monitors
+            || is_alerts
             || path.starts_with("run.");
         assert_eq!(
             entry.effect == Effect::InEffect,

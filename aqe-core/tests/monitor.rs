@@ -90,6 +90,29 @@ fn a_source_that_panics_is_dropped_and_told_of_and_the_others_go_on() {
 }
 
 #[test]
+fn listeners_hear_every_tick_and_one_that_panics_hears_no_more() {
+    let (heard, ticks) = mpsc::channel();
+    let monitor = Monitor::builder()
+        .clock(Arc::new(ManualClock::new()))
+        .on_tick(|tick| assert!(tick.number < 1, "wanted by this test"))
+        .on_tick(move |tick| heard.send(tick.number).unwrap())
+        .start();
+    for _ in 0..2 {
+        assert!(monitor.tick().is_some());
+    }
+    monitor.stop();
+    let last = monitor.latest().unwrap().number;
+    assert!(ticks.iter().eq(0..=last));
+    let problems = monitor.problems();
+    assert_eq!((problems.len(), problems[0].times), (1, 1));
+    assert!(
+        problems[0]
+            .what
+            .starts_with("a listener to ticks has panicked")
+    );
+}
+
+#[test]
 fn a_registry_of_ones_own_is_used_and_a_name_that_is_taken_stops_nothing() {
     let registry = Registry::new();
     // Ours is a counter.

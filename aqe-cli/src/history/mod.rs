@@ -14,6 +14,8 @@ use crate::output;
 use crate::report::style::Colors;
 use crate::store_place::{self, Place};
 
+pub(crate) use self::table::Age;
+
 /// Shows the tests that were asked for.
 pub(crate) fn run(arguments: &HistoryArgs) -> Result<Exit, Failure> {
     let place = store_place::find(&arguments.store, &arguments.config, &working_folder()?)?;

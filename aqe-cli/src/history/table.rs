@@ -121,7 +121,7 @@ fn push_sum(tests: &[TestHistory], look: Look, text: &mut String) {
 }
 
 /// An age in its two largest units: `12s`, `3m05s`, `2h07m`, `5d03h`.
-struct Age(Duration);
+pub(crate) struct Age(pub(crate) Duration);
 
 impl std::fmt::Display for Age {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

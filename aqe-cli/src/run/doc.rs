@@ -22,7 +22,7 @@ const BUILD_ONLY: [&str; 4] = [
 /// Runs `cargo test --doc`; its output is what people see.
 pub(super) fn run(arguments: &RunArgs, folder: &Path) -> Result<Exit, Failure> {
     // Only to refuse the same wrong settings as any other run does.
-    let config = load(arguments, folder)?;
+    let config = load(arguments, folder)?.into_config();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(&cargo)
         .current_dir(folder)

@@ -1,5 +1,6 @@
 //! `aqe run`: from a command line to an exit code.
 
+mod alerting;
 mod doc;
 mod engine;
 mod monitoring;
@@ -16,6 +17,7 @@ use aqe_core::state::StateFolder;
 use aqe_runner::cargo::{CargoError, Workspace, find_test_binaries};
 use aqe_runner::run::{Reporter, RunOptions};
 
+use self::alerting::Alerting;
 use self::monitoring::{About, Asked, Monitoring};
 use self::outcome::{Noting, Outcome, Seen};
 use self::session::Watch;
@@ -32,8 +34,9 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
     if arguments.doc {
         return doc::run(arguments, &folder);
     }
-    let config = settings::load(arguments, &folder)?;
-    let options = settings::options(arguments, &config);
+    let loaded = settings::load(arguments, &folder)?;
+    let config = loaded.config();
+    let options = settings::options(arguments, config);
     // Answered while cargo builds.
     let version = if config.monitoring.enabled {
         Asked::about(&folder)
@@ -48,24 +51,30 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<Exit, Failure> {
         version,
         selection: settings::chosen(arguments),
     };
-    let (monitoring, mut unmeasured) = match Monitoring::begin(&config, &state, about) {
+    // Before the monitor, whose first tick comes at once.
+    let alerting = Alerting::prepare(&loaded, &state);
+    let monitoring = Monitoring::begin(config, &state, about, alerting.feed());
+    let (monitoring, mut unmeasured) = match monitoring {
         Ok(monitoring) => (monitoring, Vec::new()),
         Err(warning) => (None, vec![warning]),
     };
-    let view = view(arguments, &config);
+    let view = view(arguments, config);
     let seen = Seen::default();
     let (reporter, watch) = session::watched(Noting::new(view.reporter, seen.clone()));
-    let mut reporter: Box<dyn Reporter> = Box::new(reporter);
+    // The inner one, so that a test is counted before the monitor hears of the end and takes its last tick.
+    let mut reporter = alerting.reporter(Box::new(reporter));
     if let Some(monitoring) = &monitoring {
         reporter = monitoring.reporter(reporter);
     }
     // Who wants nothing to be measured wants nothing to be made for it either.
     let watched = config.monitoring.enabled.then_some((&state, watch));
-    let report = drive(options, &workspace, reporter, view.live, watched)?;
+    let report = drive(options, &workspace, reporter, view.live, watched);
     if let Some(monitoring) = monitoring {
         unmeasured.extend(monitoring.end());
     }
-    let outcome = Outcome::of(&report, unmeasured);
+    // Whatever became of the run: what was raised should not wait for the next one.
+    let untold = alerting.end();
+    let outcome = Outcome::of(&report?, unmeasured, untold);
     outcome::conclude(&outcome, &seen.plan(), arguments)
 }
 

@@ -28,10 +28,12 @@ pub(super) struct Outcome {
     history_error: Option<String>,
     /// What went wrong in measuring the run.
     unmeasured: Vec<String>,
+    /// What was in the way of alerts.
+    untold: Vec<String>,
 }
 
 impl Outcome {
-    pub(super) fn of(report: &RunReport, unmeasured: Vec<String>) -> Self {
+    pub(super) fn of(report: &RunReport, unmeasured: Vec<String>, untold: Vec<String>) -> Self {
         Self {
             counts: report.counts,
             selected: report.selected,
@@ -43,6 +45,7 @@ impl Outcome {
                 .as_ref()
                 .map(|error| with_causes(error)),
             unmeasured,
+            untold,
         }
     }
 }
@@ -108,6 +111,9 @@ fn troubles(outcome: &Outcome, colors: Colors) -> String {
     }
     for trouble in &outcome.unmeasured {
         let _ = writeln!(text, "{} monitoring: {trouble}", colors.odd("warning:"));
+    }
+    for trouble in &outcome.untold {
+        let _ = writeln!(text, "{} alerts: {trouble}", colors.odd("warning:"));
     }
     text
 }
@@ -308,6 +314,7 @@ mod tests {
             junit_error: Some("cannot write x: no space".into()),
             history_error: Some("it is open elsewhere".into()),
             unmeasured: vec!["no room".into()],
+            untold: vec!["no secret".into()],
             ..Outcome::default()
         };
         assert_eq!(
@@ -316,7 +323,7 @@ mod tests {
              error: the tests of 2 binaries were not run, because they could not be listed\n\
              error: there is no JUnit report: cannot write x: no space\n\
              warning: the history has not got this run yet; the next run adds it from the journal: it is open elsewhere\n\
-             warning: monitoring: no room\n"
+             warning: monitoring: no room\nwarning: alerts: no secret\n"
         );
         assert_eq!(troubles(&Outcome::default(), Colors::On), "");
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use aqe_core::config::{Config, Loader};
+use aqe_core::config::{Config, Loaded, Loader};
 use aqe_runner::cargo::Selection;
 use aqe_runner::run::{IgnoredTests, NameMatch, RunOptions, TestFilter, TestOutput};
 
@@ -11,17 +11,14 @@ use crate::config::{loader, refused};
 use crate::failure::Failure;
 
 /// Loads the configuration with the flags on top, so that a flag is checked and explained like a line of the file.
-pub(super) fn load(arguments: &RunArgs, folder: &Path) -> Result<Config, Failure> {
+pub(super) fn load(arguments: &RunArgs, folder: &Path) -> Result<Loaded, Failure> {
     let loader = loader(&arguments.config, project_folder(&arguments.build, folder));
     let loader = flags(arguments)
         .into_iter()
         .fold(loader, |loader: Loader, (key, value)| {
             loader.flag(key, value)
         });
-    loader
-        .load()
-        .map(aqe_core::config::Loaded::into_config)
-        .map_err(|error| refused(&error))
+    loader.load().map_err(|error| refused(&error))
 }
 
 /// Where the search for the configuration and the state folder begins: at the project, wherever the program was started.

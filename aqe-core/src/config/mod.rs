@@ -55,6 +55,7 @@ mod number;
 mod percent;
 mod preset;
 mod problem;
+mod receivers;
 mod schema;
 mod setting;
 mod size;
@@ -80,6 +81,10 @@ pub use self::model::{
 pub use self::percent::Percent;
 pub use self::preset::Preset;
 pub use self::problem::{Position, Problem, ProblemKind, Problems, Source};
+pub use self::receivers::{
+    EmailSettings, HookAddress, MailAddress, MailAddresses, MailEncryption, MailServer,
+    SecretPlace, SlackSettings, UserName, WebhookSettings,
+};
 pub use self::schema::{Effect, Key, keys};
 
 /// Reads a duration as a file writes it: `30s`, `1h 30m`, `7days`, and plain numbers in milliseconds.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::Percent;
+use super::receivers::{EmailSettings, SlackSettings, WebhookSettings};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -212,6 +213,12 @@ pub struct AlertingSettings {
     pub enabled: bool,
     /// `monitoring.alerting.thresholds`.
     pub thresholds: AlertThresholds,
+    /// `monitoring.alerting.email`.
+    pub email: EmailSettings,
+    /// `monitoring.alerting.slack`.
+    pub slack: SlackSettings,
+    /// `monitoring.alerting.webhook`.
+    pub webhook: WebhookSettings,
 }
 
 impl Default for AlertingSettings {
@@ -219,6 +226,9 @@ impl Default for AlertingSettings {
         Self {
             enabled: true,
             thresholds: AlertThresholds::default(),
+            email: EmailSettings::default(),
+            slack: SlackSettings::default(),
+            webhook: WebhookSettings::default(),
         }
     }
 }

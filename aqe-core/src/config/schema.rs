@@ -213,7 +213,12 @@ const HISTORY: Effect = if cfg!(feature = "monitor-history") {
 } else {
     Effect::NotYet("this build keeps no history (feature `monitor-history`)")
 };
-const ALERTS: Effect = Effect::NotYet("there are no alerts yet");
+/// A build without alerts has nobody who would use their settings.
+const ALERTS: Effect = if cfg!(feature = "alerts") {
+    InEffect
+} else {
+    Effect::NotYet("this build has no alerts (feature `alerts`)")
+};
 const DASHBOARD: Effect = Effect::NotYet("there is no dashboard yet");
 const AGENTS: Effect = Effect::NotYet("there are no agents yet");
 const FILES: Effect = Effect::NotYet("there are no file operations yet");
@@ -285,7 +290,7 @@ fn jobs_within(jobs: &Jobs) -> Result<(), Refusal> {
     }
 }
 
-static KEYS: [Key; 46] = [
+static KEYS: [Key; 56] = [
     key!("queue.maxConcurrent", queue.max_concurrent, nonzero(1) => nonzero(100_000), QUEUE,
         "operations that run at the same time"),
     key!("queue.batchSize", queue.batch_size, nonzero(1) => nonzero(10_000), QUEUE,
@@ -401,6 +406,66 @@ static KEYS: [Key; 46] = [
         "alert above this share of failing operations"
     ),
     key!(
+        "monitoring.alerting.email.server",
+        monitoring.alerting.email.server,
+        ALERTS,
+        "mail server that takes alerts, or off"
+    ),
+    key!(
+        "monitoring.alerting.email.port",
+        monitoring.alerting.email.port,
+        ALERTS,
+        "its port, or auto for that of the encryption"
+    ),
+    key!(
+        "monitoring.alerting.email.encryption",
+        monitoring.alerting.email.encryption,
+        ALERTS,
+        "how the connection to it is protected"
+    ),
+    key!(
+        "monitoring.alerting.email.from",
+        monitoring.alerting.email.from,
+        ALERTS,
+        "address that alerts come from"
+    ),
+    key!(
+        "monitoring.alerting.email.to",
+        monitoring.alerting.email.to,
+        ALERTS,
+        "addresses that get alerts, with commas between"
+    ),
+    key!(
+        "monitoring.alerting.email.user",
+        monitoring.alerting.email.user,
+        ALERTS,
+        "name to log in with at the mail server, or off"
+    ),
+    key!(
+        "monitoring.alerting.email.password",
+        monitoring.alerting.email.password,
+        ALERTS,
+        "where the password is: env:NAME or file:PATH"
+    ),
+    key!(
+        "monitoring.alerting.slack.webhook",
+        monitoring.alerting.slack.webhook,
+        ALERTS,
+        "where the address of Slack's webhook is: env:NAME or file:PATH, or off"
+    ),
+    key!(
+        "monitoring.alerting.webhook.url",
+        monitoring.alerting.webhook.url,
+        ALERTS,
+        "address that gets alerts as JSON, or where it is: env:NAME or file:PATH, or off"
+    ),
+    key!(
+        "monitoring.alerting.webhook.key",
+        monitoring.alerting.webhook.key,
+        ALERTS,
+        "where the key of its signature is: env:NAME or file:PATH, or off"
+    ),
+    key!(
         "monitoring.dashboard.enabled",
         monitoring.dashboard.enabled,
         DASHBOARD,
@@ -478,7 +543,19 @@ mod tests {
             let mut config = Config::default();
             let before = changed.value_in(&config);
             let other = [
-                "false", "true", "7", "random", "fifo", "off", "batch", "7s", "7h", "17MB",
+                "false",
+                "true",
+                "7",
+                "random",
+                "fifo",
+                "off",
+                "batch",
+                "7s",
+                "7h",
+                "17MB",
+                "tls",
+                "env:PLACE",
+                "a@example.org",
             ]
             .into_iter()
             .map(|text| Raw {

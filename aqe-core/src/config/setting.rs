@@ -11,6 +11,7 @@ use bytesize::ByteSize;
 use super::model::{Isolation, Jobs, LoadBalancing, LogLevel, OptimizationLevel, Scheduling};
 use super::number::{Decimal, NotANumber};
 use super::problem::excerpt;
+use super::receivers::MailEncryption;
 use super::{Percent, ProblemKind, duration, size, suggest};
 
 /// The text of a value and whether quotes were around it, which says "text" in YAML.
@@ -346,7 +347,8 @@ one_of!(
     Scheduling,
     OptimizationLevel,
     Isolation,
-    LogLevel
+    LogLevel,
+    MailEncryption
 );
 
 #[cfg(test)]

@@ -178,7 +178,41 @@ impl Stack {
                 "every sample would be dropped before the next; lower monitoring.interval or raise monitoring.retention",
             ));
         }
+        self.mail_conflicts(&mut problems);
         problems
+    }
+
+    /// What a mail server needs besides itself.
+    fn mail_conflicts(&self, problems: &mut Problems) {
+        let email = &self.config.monitoring.alerting.email;
+        let mut needs = |keys, values: [String; 2], help| {
+            problems.push(self.conflict(keys, "is of no use without", &values, help));
+        };
+        let server = "monitoring.alerting.email.server";
+        if email.server.is_some() && email.from.is_none() {
+            needs(
+                [server, "monitoring.alerting.email.from"],
+                [email.server.render(), email.from.render()],
+                "set monitoring.alerting.email.from to the address that messages come from",
+            );
+        }
+        if email.server.is_some() && email.to.is_empty() {
+            needs(
+                [server, "monitoring.alerting.email.to"],
+                [email.server.render(), email.to.render()],
+                "set monitoring.alerting.email.to to the addresses of those who get messages",
+            );
+        }
+        if email.user.is_some() && email.password.is_none() {
+            needs(
+                [
+                    "monitoring.alerting.email.user",
+                    "monitoring.alerting.email.password",
+                ],
+                [email.user.render(), email.password.render()],
+                "set monitoring.alerting.email.password to env:NAME or file:PATH",
+            );
+        }
     }
 
     /// Blames the first key, unless only the second was set by anybody.

@@ -3,6 +3,8 @@
 //! Components do not know one another, nor the configuration file. Whoever joins two of them writes a file here, so
 //! that this folder is the whole list of what is joined to what.
 
+#[cfg(feature = "alerts")]
+pub(crate) mod alerts;
 #[cfg(feature = "batch")]
 mod batch_config;
 #[cfg(feature = "memory")]

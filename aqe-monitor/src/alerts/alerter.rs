@@ -401,11 +401,32 @@ impl Alerter {
     ///
     /// When there is no such receiver, the store cannot be written, or the message did not arrive.
     pub fn test(&self, receiver: &str) -> Result<(), AlertError> {
+        self.send_drill(receiver, Notification::drill)
+    }
+
+    /// As [`test`](Self::test), with a message that looks as if `rule`, which need not be one of the alerter's, had
+    /// fired with a value just beyond its threshold. The rule stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As with [`test`](Self::test), and when the rule is refused.
+    pub fn test_rule(&self, receiver: &str, rule: &Rule) -> Result<(), AlertError> {
+        rule.check()?;
+        self.send_drill(receiver, |sequence, at| {
+            Notification::drill_of(rule, sequence, at)
+        })
+    }
+
+    fn send_drill(
+        &self,
+        receiver: &str,
+        make: impl FnOnce(u64, SystemTime) -> Notification,
+    ) -> Result<(), AlertError> {
         let mut senders = self.shared.senders.iter();
         let sender = senders
             .find(|sender| sender.receiver.name == receiver)
             .ok_or_else(|| AlertError::NoReceiver(receiver.to_owned()))?;
-        let drill = self.shared.number_drill()?;
+        let drill = self.shared.number_drill(make)?;
         let id = key(&self.shared.store_id, drill.sequence);
         let wall = self.shared.now().wall;
         let outcome = sender.send(&drill, &id, wall, true);
@@ -597,11 +618,14 @@ impl Shared {
     }
 
     /// Takes a number for a drill and stores both before it is sent: the number must never be used again.
-    fn number_drill(&self) -> Result<Notification, StoreError> {
+    fn number_drill(
+        &self,
+        make: impl FnOnce(u64, SystemTime) -> Notification,
+    ) -> Result<Notification, StoreError> {
         let mut ledger = self.ledger.lock();
         let now = self.now();
         let sequence = self.machine.lock().number();
-        let drill = Notification::drill(sequence, now.wall);
+        let drill = make(sequence, now.wall);
         ledger.store.keep_drill(&drill)?;
         Ok(drill)
     }

@@ -114,7 +114,8 @@ impl AlertLog {
     ///
     /// # Errors
     ///
-    /// When there is none, it is not an alert store, a newer program wrote it, or it cannot be read.
+    /// When there is none, nothing is in it yet, it is not an alert store, a newer program wrote it, or it cannot be
+    /// read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path: PathBuf = path.into();
         let db = Db::open_to_read(Path::new(&path))?;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::{News, Phase};
 use super::labels::Labels;
-use super::rule::Severity;
+use super::rule::{Rule, Severity};
 
 /// One message about one group of alerts. Its JSON is the body of a webhook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,10 @@ pub struct Notification {
     pub alerts: Vec<Entry>,
     /// Alerts of the group that did not fit.
     pub more: usize,
+    /// Who gets it; empty for everyone. Nothing that a receiver has to know, and not needed once the message is in the
+    /// outbox.
+    #[serde(skip)]
+    pub(crate) receivers: Vec<String>,
 }
 
 /// One alert in a message.
@@ -80,11 +84,34 @@ impl Notification {
                 threshold: None,
                 for_seconds: 0,
                 fired_total: 0,
-                advice:
-                    "This is a drill: somebody wanted to see that alerts arrive. Nothing is wrong."
-                        .to_owned(),
+                advice: DRILL.to_owned(),
             }],
+            receivers: Vec::new(),
         }
+    }
+
+    /// A drill that looks as if `rule` had fired, with a value just beyond its threshold.
+    pub(crate) fn drill_of(rule: &Rule, sequence: u64, at: SystemTime) -> Self {
+        let mut drill = Self::drill(sequence, at);
+        drill.severity = rule.severity;
+        for entry in &mut drill.alerts {
+            entry.rule.clone_from(&rule.name);
+            entry.metric.clone_from(&rule.metric);
+            entry.labels = rule.labels.clone();
+            entry.severity = rule.severity;
+            entry.threshold = rule.condition.threshold();
+            entry.value = rule.condition.value_beyond();
+            entry.advice = match rule.advice.as_str() {
+                "" => DRILL.to_owned(),
+                advice => format!("{DRILL} If it were real: {advice}"),
+            };
+        }
+        drill
+    }
+
+    /// Whether the receiver of this name gets it.
+    pub(crate) fn is_for(&self, receiver: &str) -> bool {
+        self.receivers.is_empty() || self.receivers.iter().any(|name| name == receiver)
     }
 
     /// One line that says what it is about, without line breaks.
@@ -122,6 +149,9 @@ impl Notification {
         lines
     }
 }
+
+/// What every drill says of itself.
+const DRILL: &str = "This is a drill: somebody wanted to see that alerts arrive. Nothing is wrong.";
 
 impl News {
     /// The word in messages.
@@ -196,6 +226,29 @@ mod tests {
         let drill = Notification::drill(7, SystemTime::UNIX_EPOCH);
         assert!(drill.title().starts_with("[DRILL] "), "{}", drill.title());
         assert!(drill.lines()[0].contains("Nothing is wrong"));
+    }
+
+    #[test]
+    fn a_drill_of_a_rule_has_its_level_and_a_value_beyond_it() {
+        let rules = [
+            Rule::above("high", "m", 85.0),
+            Rule::below("low", "m", 10.0),
+            Rule::above("zero", "m", 0.0),
+        ];
+        for rule in rules {
+            let rule = rule.severity(Severity::Critical).advice("Look.");
+            let drill = Notification::drill_of(&rule, 7, SystemTime::UNIX_EPOCH);
+            let title = format!("[DRILL] firing (critical): {}", rule.name);
+            assert_eq!(drill.title(), title);
+            let entry = &drill.alerts[0];
+            assert_eq!(entry.threshold, rule.condition.threshold());
+            let value = entry.value.unwrap();
+            assert_eq!(
+                rule.condition.read(value),
+                crate::alerts::rule::Reading::Breach
+            );
+            assert!(entry.advice.contains("Nothing is wrong") && entry.advice.ends_with("Look."));
+        }
     }
 
     #[test]

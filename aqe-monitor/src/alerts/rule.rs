@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::deliver::receiver::Receiver;
 use super::labels::Labels;
 
 /// How bad it is.
@@ -83,6 +84,16 @@ impl Condition {
         }
     }
 
+    /// A value for drills: a hundredth of the threshold beyond it, as far as numbers go.
+    pub(crate) fn value_beyond(self) -> Option<f64> {
+        let step = |threshold: f64| (threshold.abs() / 100.0).max(0.01);
+        match self {
+            Self::Above { threshold, .. } => Some(threshold + step(threshold)),
+            Self::Below { threshold, .. } => Some(threshold - step(threshold)),
+            Self::Absent => None,
+        }
+    }
+
     /// The level to be crossed; `None` for [`Self::Absent`].
     #[must_use]
     pub fn threshold(self) -> Option<f64> {
@@ -135,6 +146,8 @@ pub struct Rule {
     pub stale_after: Duration,
     /// What a reader should know or do; a sentence.
     pub advice: String,
+    /// The names of those who get its messages, if they are severe enough for them. Empty: everyone.
+    pub receivers: Vec<String>,
 }
 
 /// A rule that is refused.
@@ -209,6 +222,7 @@ impl Rule {
             repeat: Duration::from_secs(4 * 3600),
             stale_after: Duration::from_secs(300),
             advice: String::new(),
+            receivers: Vec::new(),
         }
     }
 
@@ -333,6 +347,13 @@ impl Rule {
         self
     }
 
+    /// Names those who get its messages; nobody else does.
+    #[must_use]
+    pub fn receivers(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.receivers = names.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Checks this rule alone.
     ///
     /// # Errors
@@ -373,6 +394,13 @@ impl Rule {
                 what: "labels to group by",
                 found: self.group_by.len(),
                 max: Labels::MAX_PAIRS,
+            });
+        }
+        if self.receivers.len() > Receiver::MAX {
+            return Err(RuleError::TooMany {
+                what: "receivers of a rule",
+                found: self.receivers.len(),
+                max: Receiver::MAX,
             });
         }
         Ok(())

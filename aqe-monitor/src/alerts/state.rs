@@ -245,7 +245,7 @@ pub(crate) struct Restored {
 }
 
 /// Which message an alert belongs to: the rule's own, or the one of its labels.
-type GroupKey = (Option<String>, Labels);
+type GroupKey = (Option<String>, Labels, Vec<String>);
 
 impl Machine {
     pub(crate) fn new(
@@ -514,8 +514,13 @@ impl Machine {
                 continue;
             }
             let group = match rule.group_by.as_slice() {
-                [] => (Some(rule.name.clone()), Labels::default()),
-                names => (None, key.labels.only(names)),
+                [] => (
+                    Some(rule.name.clone()),
+                    Labels::default(),
+                    rule.receivers.clone(),
+                ),
+                // Rules that tell others are in another group: a message goes to the same people as a whole.
+                names => (None, key.labels.only(names), rule.receivers.clone()),
             };
             if !self.spoke.contains_key(&group) {
                 groups.entry(group).or_default().push((key.clone(), news));
@@ -573,6 +578,7 @@ impl Machine {
             more: total - entries.len(),
             alerts: entries,
             group: group.1.clone(),
+            receivers: group.2.clone(),
         });
         self.spoke.insert(group, clock);
     }

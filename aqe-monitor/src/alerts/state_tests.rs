@@ -443,3 +443,39 @@ proptest! {
         prop_assert_eq!(news(&mut steady), news(&mut stepped));
     }
 }
+
+#[test]
+fn a_message_is_for_those_whom_its_rule_names() {
+    let rule = |name: &str| Rule::above(name, "cpu", 85.0).hold(Duration::ZERO);
+    let grouped = |name: &str| rule(name).group_by(["host"]);
+    let rules = vec![
+        rule("all"),
+        rule("post").receivers(["email"]),
+        // They would be in one message if they did not tell others.
+        grouped("one").receivers(["slack"]),
+        grouped("two").receivers(["slack"]),
+        grouped("three"),
+    ];
+    let mut m = machine(rules, at_once());
+    feed(&mut m, 1, 90.0);
+    let mut told: Vec<_> = m
+        .take_effects()
+        .notifications
+        .iter()
+        .map(|note| {
+            let rules: Vec<_> = note.alerts.iter().map(|one| one.rule.clone()).collect();
+            let ways = ["email", "slack", "hook"];
+            let ways: Vec<_> = ways.into_iter().filter(|way| note.is_for(way)).collect();
+            (rules.join(" "), ways.join(" "))
+        })
+        .collect();
+    told.sort();
+    let expected = [
+        ("all", "email slack hook"),
+        ("one two", "slack"),
+        ("post", "email"),
+        ("three", "email slack hook"),
+    ];
+    let expected = expected.map(|(rules, ways)| (rules.to_owned(), ways.to_owned()));
+    assert_eq!(told, expected);
+}

@@ -60,6 +60,12 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// Nothing is in it yet: it is being created at this moment, or whoever did was killed.
+    #[error("the alert store {path} has nothing in it yet")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process has it open: two would tell everything twice.
     #[error("the alert store {path} is in use by another process")]
     InUse {
@@ -180,8 +186,17 @@ impl Db {
                 path: db.path,
                 found,
             }),
+            (0, 0) if db.is_empty().map_err(db.failed("read"))? => {
+                Err(StoreError::Empty { path: db.path })
+            }
             _ => Err(StoreError::Foreign { path: db.path }),
         }
+    }
+
+    fn is_empty(&self) -> rusqlite::Result<bool> {
+        let count = "SELECT count(*) FROM sqlite_master";
+        let tables: i64 = self.connection.query_row(count, [], |row| row.get(0))?;
+        Ok(tables == 0)
     }
 
     /// What the file says of itself: whose it is, and in which format.
@@ -397,7 +412,7 @@ fn post(
     let (sequence, at_ms) = (int(notification.sequence), int(notification.at_ms));
     insert(db, notification)?;
     for receiver in receivers {
-        if notification.severity < receiver.min_severity {
+        if notification.severity < receiver.min_severity || !notification.is_for(&receiver.name) {
             continue;
         }
         let waiting = waiting_for(db, &receiver.name)?;

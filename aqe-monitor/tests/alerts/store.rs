@@ -316,3 +316,13 @@ fn stock_sql_sees_transitions_and_hostile_labels_stay_values() {
     );
     assert_eq!(alerter.rules(), [quick()]);
 }
+
+/// Whoever looks at the moment at which a store is created was told that it belongs to another program.
+#[test]
+fn a_store_that_is_being_created_is_empty_and_not_of_another_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alerts.sqlite");
+    std::fs::write(&path, "").unwrap();
+    let log = AlertLog::open(&path);
+    assert!(matches!(log, Err(StoreError::Empty { .. })), "{log:?}");
+}

@@ -11,12 +11,12 @@ mod version;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aqe_core::config::Config;
 use aqe_core::monitor::history::SeriesKey;
 use aqe_core::state::StateFolder;
-use aqe_core::{Monitor, MonitoredRun};
+use aqe_core::{AlertFeed, Monitor, MonitoredRun};
 use aqe_runner::journal::RunCounts;
 use aqe_runner::run::{Event, Reporter, RunStarted};
 
@@ -29,7 +29,7 @@ use crate::failure::with_causes;
 const NAME: &str = "aqe run";
 
 /// With fewer files that may be open, all of them are left to the tests, each of which needs several. Measuring takes some
-/// twenty.
+/// twenty, and alerts fifteen.
 const FEWEST_FILES: u64 = 256;
 
 /// A monitored run.
@@ -67,6 +67,7 @@ impl Monitoring {
         config: &Config,
         state: &StateFolder,
         about: About,
+        alerts: Option<Arc<AlertFeed>>,
     ) -> Result<Option<Self>, String> {
         if !config.monitoring.enabled {
             return Ok(None);
@@ -87,7 +88,10 @@ impl Monitoring {
         let registry = aqe_core::monitor::registry::Registry::new();
         let series =
             Series::new(&registry).map_err(|error| format!("this run is not measured: {error}"))?;
-        let monitor = Monitor::builder().config(config).registry(registry);
+        let mut monitor = Monitor::builder().config(config).registry(registry);
+        if let Some(alerts) = alerts {
+            monitor = monitor.on_tick(move |tick| alerts.tick(Instant::now(), &tick.system));
+        }
         Ok(Some(Self {
             shared: Arc::new(Shared {
                 monitor: monitor.history(file).start(),

@@ -8,7 +8,8 @@ use aqe_monitor::registry::Registry;
 use aqe_monitor::sampler::{Clock, Parts, Sampler, Source, SystemClock};
 
 use super::shared::Shared;
-use super::{Monitor, thread};
+use super::thread::{self, Listener};
+use super::{Monitor, MonitorTick};
 use crate::Config;
 use crate::config::MonitoringSettings;
 
@@ -21,6 +22,7 @@ pub struct MonitorBuilder {
     registry: Option<Registry>,
     sources: Vec<(String, Box<dyn Source>)>,
     clock: Option<Arc<dyn Clock>>,
+    listeners: Vec<Listener>,
     #[cfg(feature = "monitor-history")]
     history: Option<std::path::PathBuf>,
     #[cfg(feature = "monitor-history")]
@@ -36,6 +38,7 @@ impl Default for MonitorBuilder {
             registry: None,
             sources: Vec::new(),
             clock: None,
+            listeners: Vec::new(),
             #[cfg(feature = "monitor-history")]
             history: None,
             #[cfg(feature = "monitor-history")]
@@ -92,6 +95,13 @@ impl MonitorBuilder {
         self
     }
 
+    /// Calls `listener` with each tick, the last included, on the monitor's thread, which waits for it: it should not
+    /// block. One that panics is not called again, which is a [problem](Monitor::problems).
+    pub fn on_tick(mut self, listener: impl FnMut(&MonitorTick) + Send + 'static) -> Self {
+        self.listeners.push(Box::new(listener));
+        self
+    }
+
     /// Keeps every tick in the [history](aqe_monitor::history) in this file, whose folder must be there: readings and
     /// gauges as gauges, counters, and histograms as buckets of what came since the tick before.
     ///
@@ -141,6 +151,7 @@ impl MonitorBuilder {
         thread::spawn(
             Arc::clone(&shared),
             sampler,
+            self.listeners,
             #[cfg(feature = "monitor-history")]
             keeper,
         );
@@ -164,6 +175,7 @@ impl fmt::Debug for MonitorBuilder {
             .field("interval", &self.interval)
             .field("parts", &self.parts)
             .field("sources", &sources)
+            .field("listeners", &self.listeners.len())
             .finish_non_exhaustive()
     }
 }

@@ -13,10 +13,14 @@ use super::MonitorTick;
 use super::keep::Keeper;
 use super::shared::{Part, Shared};
 
+/// Wants to know of each tick.
+pub(super) type Listener = Box<dyn FnMut(&MonitorTick) + Send>;
+
 /// Starts the thread. Without one, the monitor is over before it began.
 pub(super) fn spawn(
     shared: Arc<Shared>,
     sampler: Sampler,
+    listeners: Vec<Listener>,
     #[cfg(feature = "monitor-history")] keeper: Option<Keeper>,
 ) {
     let end = End(Arc::clone(&shared));
@@ -25,6 +29,7 @@ pub(super) fn spawn(
         beat: Beat::every(sampler.interval()),
         sampler,
         parts: Vec::new(),
+        listeners,
         failed_sources: 0,
         skipped: Counter::default(),
         #[cfg(feature = "monitor-history")]
@@ -63,6 +68,7 @@ struct Looker {
     beat: Beat,
     sampler: Sampler,
     parts: Vec<(String, Part)>,
+    listeners: Vec<Listener>,
     /// How many sources were known to have panicked.
     failed_sources: usize,
     skipped: Counter,
@@ -122,11 +128,25 @@ impl Looker {
         if let Some(keeper) = &mut self.keeper {
             keeper.keep(&self.shared, &tick);
         }
-        self.shared.show(MonitorTick {
+        let tick = MonitorTick {
             number: tick.number,
             wall,
             system: tick.system,
             readings: tick.readings.to_vec(),
+        };
+        self.tell(&tick);
+        self.shared.show(tick);
+    }
+
+    fn tell(&mut self, tick: &MonitorTick) {
+        let shared = &self.shared;
+        self.listeners.retain_mut(|listener| {
+            // As with parts: one that panics may be in any state.
+            let told = catch_unwind(AssertUnwindSafe(|| listener(tick)));
+            if told.is_err() {
+                shared.problem_text("a listener to ticks has panicked, and is not called again");
+            }
+            told.is_ok()
         });
     }
 
