@@ -8,7 +8,9 @@ use aqe_monitor::history::{read_any_chunk, read_any_tick};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((block, bytes)) = data.split_first_chunk() else { return };
+    let Some((block, bytes)) = data.split_first_chunk() else {
+        return;
+    };
     let block = u16::from_le_bytes(*block);
     if let Some(values) = read_any_chunk(bytes, block) {
         assert!(values <= usize::from(block));
