@@ -4,19 +4,22 @@
 //! All is: accepted, ended by outcome, in flight, how long it waited and how long it ran. Times are taken when it is
 //! submitted, begins and ends. Counts are made then, or (`observer`) by the queue's observer, which also sees operations
 //! that are never begun; to be called by the queue three times for each costs more than all counting.
+//!
+//! `aqe` is what an engine's monitor does: the queue knows all of it anyway, and is asked at each tick.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aqe_core::Monitor;
 use aqe_core::queue::{
     AsyncOperationQueue, EndedAs, OperationHandle, OperationId, QueueConfig, QueueObserver,
 };
 use aqe_monitor::registry::{Counter, Gauge, Histogram, Metric, Registry, Unit};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use quanta::Clock as Tsc;
-use xtask::Result;
+use xtask::{Failure, Result};
 
 use super::histograms::BOUNDS;
 use super::{Entry, entry, exactly, failed};
@@ -24,9 +27,10 @@ use crate::measure::{Reading, Stretch};
 use crate::rounds::Scale;
 
 pub(super) const ENTRIES: &[Entry] = &[
-    entry("aqe", aqe::<Instant, false>),
-    entry("aqe-tsc", aqe::<Tsc, false>),
-    entry("aqe-observer", aqe::<Instant, true>),
+    entry("aqe", watched),
+    entry("aqe-by-hand", aqe::<Instant, false>),
+    entry("aqe-by-hand-tsc", aqe::<Tsc, false>),
+    entry("aqe-by-hand-observer", aqe::<Instant, true>),
     entry("bare", bare),
     entry("times-only", times_only::<Instant, false>),
     entry("times-only-tsc", times_only::<Tsc, false>),
@@ -170,6 +174,30 @@ fn bare(scale: Scale) -> Result<Vec<Reading>> {
         let queue = AsyncOperationQueue::new(QueueConfig::default()).ok()?;
         all(&queue, operations, |number| async move { number }).await
     })
+}
+
+/// Fifty times as often as a monitor looks by default.
+const TICK: Duration = Duration::from_millis(100);
+
+fn watched(scale: Scale) -> Result<Vec<Reading>> {
+    let monitor = Monitor::builder().interval(TICK).start();
+    let readings = on_one_thread(scale, async |operations| {
+        let queue = AsyncOperationQueue::new(QueueConfig::default()).ok()?;
+        monitor.watch_queue("bench", &queue);
+        let sum = all(&queue, operations, |number| async move { number }).await;
+        // The monitor has a handle of the queue, which is here still.
+        monitor.tick()?;
+        sum
+    })?;
+    let text = monitor.registry().to_openmetrics();
+    let counted = format!(
+        "aqe_queue_submitted_total{{queue=\"bench\"}} {}\n",
+        operations(scale)
+    );
+    match text.contains(&counted) {
+        true => Ok(readings),
+        false => Err(Failure::new("the monitor has not counted all operations")),
+    }
 }
 
 /// Measures with `instruments`, and asks `counted` how many operations they know to have completed.
