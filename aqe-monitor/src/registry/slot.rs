@@ -53,10 +53,13 @@ impl<T: Send + Sync + 'static> fmt::Debug for Slot<T> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::sync::LazyLock;
 
     #[test]
     fn what_came_first_stays() {
-        let slot = Slot::new();
+        // What it holds is held for ever, so that it stays as long.
+        static SLOT: LazyLock<Slot<String>> = LazyLock::new(Slot::new);
+        let slot = &*SLOT;
         assert_eq!(slot.get(), None);
         let first: &'static String = slot.get_or_leak(|| "first".to_owned());
         assert!(ptr::eq(first, slot.get_or_leak(|| "second".to_owned())));

@@ -131,10 +131,13 @@ mod tests {
     use super::super::buckets::{OCTAVES, place};
     use super::*;
     use proptest::prelude::*;
+    use std::sync::LazyLock;
 
     #[test]
     fn a_full_cell_moves_its_count_and_goes_on() {
-        let (tree, mut wide) = (Tree::new(), Dense::default());
+        // Octaves are there for ever, and so is what holds them.
+        static TREE: LazyLock<Tree> = LazyLock::new(Tree::new);
+        let (tree, mut wide) = (&*TREE, Dense::default());
         assert_eq!(tree.record(1_000), Recorded::No);
         tree.open(1_000);
         tree.fill(1_000, FULL - 2);
@@ -149,7 +152,8 @@ mod tests {
 
     #[test]
     fn only_octaves_that_were_written_take_memory() {
-        let tree = Tree::new();
+        static TREE: LazyLock<Tree> = LazyLock::new(Tree::new);
+        let tree = &*TREE;
         tree.open(1_000);
         tree.open(1_001);
         let open = tree.octaves.iter().filter(|octave| octave.get().is_some());
