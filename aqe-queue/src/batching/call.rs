@@ -5,7 +5,8 @@
 //! polled itself; the others only wait to be woken. When the driver leaves, another is made driver and woken.
 //!
 //! Nothing of the user's runs under the call's lock: neither the handler, nor its future, nor the drop of an operation or
-//! a result. And the queue's lock is not taken under it, since releasing that wakes tasks.
+//! a result. Nor is a timer polled under it, which may wake the call at once. And the queue's lock is not taken under it, since
+//! releasing that wakes tasks.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -71,7 +72,8 @@ enum Stage<T> {
 enum Linger {
     /// Until the driver is polled again: a worker first begins what else it has at hand.
     ForOnePoll,
-    Until(Pin<Box<Sleep>>),
+    /// `None` while the driver polls it.
+    Until(Option<Pin<Box<Sleep>>>),
     Over,
 }
 
@@ -210,11 +212,7 @@ impl<O: Operation> Call<O> {
                     .map_or(Poll::Pending, Poll::Ready);
             }
             let replaced = inner.seats[seat].attach(cx.waker());
-            let step = {
-                // Not the operation's waker, which would keep the operation's memory for as long as the timer.
-                let waker = waker_ref(self);
-                inner.next_step(seat, self.kind.max, &mut Context::from_waker(&waker))
-            };
+            let step = inner.next_step(seat);
             drop(inner);
             drop(replaced);
             let goes_on = match step {
@@ -223,13 +221,7 @@ impl<O: Operation> Call<O> {
                     cx.waker().wake_by_ref();
                     false
                 }
-                Step::CloseIfFilled(op, room) => {
-                    let waiting = op
-                        .home()
-                        .shared()
-                        .map_or(0, |shared| shared.waiting_of_kind(self.kind.number, room));
-                    waiting >= room && self.close(seat, &op)
-                }
+                Step::Linger(op, sleep) => self.linger(seat, &op, sleep),
                 Step::Close(op) => self.close(seat, &op),
                 Step::Begin(operations, attempts) => self.begin(operations, attempts),
                 Step::CarryOn(future) => self.carry_on(future),
@@ -238,6 +230,33 @@ impl<O: Operation> Call<O> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Polls the timer of an open call, and closes the call when its time is over or so many wait that it would be full. Returns
+    /// whether there is something to do.
+    fn linger(self: &Arc<Self>, seat: usize, op: &OpRef, mut sleep: Pin<Box<Sleep>>) -> bool {
+        let polled = {
+            // Not the operation's waker, which would keep the operation's memory for as long as the timer.
+            let waker = waker_ref(self);
+            sleep.as_mut().poll(&mut Context::from_waker(&waker))
+        };
+        if polled.is_ready() {
+            return self.close(seat, op);
+        }
+        let mut inner = self.inner.lock();
+        let room = self.kind.max.saturating_sub(inner.present);
+        let Stage::Open(Linger::Until(place)) = &mut inner.stage else {
+            // Somebody has filled it meanwhile and carries it on.
+            drop(inner);
+            return true;
+        };
+        *place = Some(sleep);
+        drop(inner);
+        let waiting = op
+            .home()
+            .shared()
+            .map_or(0, |shared| shared.waiting_of_kind(self.kind.number, room));
+        waiting >= room && self.close(seat, op)
     }
 
     /// Lets nobody join any more, and takes along who waits in the queue. Returns that there is something to do.
@@ -405,8 +424,7 @@ impl<O: Operation> ArcWake for Call<O> {
 enum Step<O: Operation> {
     Wait,
     Yield,
-    /// If so many wait that the call would be full.
-    CloseIfFilled(OpRef, usize),
+    Linger(OpRef, Pin<Box<Sleep>>),
     Close(OpRef),
     Begin(Vec<Arc<O>>, Vec<AttemptContext>),
     CarryOn(BoxFuture<'static, BatchResults<O::Output>>),
@@ -417,7 +435,7 @@ impl Linger {
         if kind.linger.is_zero() {
             Self::ForOnePoll
         } else {
-            Self::Until(Box::pin(sleep(kind.linger)))
+            Self::Until(Some(Box::pin(sleep(kind.linger))))
         }
     }
 }
@@ -438,8 +456,8 @@ impl<O: Operation> Inner<O> {
         seat
     }
 
-    /// Decides what the operation at `seat`, which is being polled, is to do. `cx` has the call's own waker.
-    fn next_step(&mut self, seat: usize, max: usize, cx: &mut Context<'_>) -> Step<O> {
+    /// Decides what the operation at `seat`, which is being polled, is to do.
+    fn next_step(&mut self, seat: usize) -> Step<O> {
         if self.driver != seat {
             return Step::Wait;
         }
@@ -454,9 +472,10 @@ impl<O: Operation> Inner<O> {
                         *linger = Linger::Over;
                         Step::Yield
                     }
-                    Linger::Until(sleep) => match sleep.as_mut().poll(cx) {
-                        Poll::Pending => Step::CloseIfFilled(op, max.saturating_sub(self.present)),
-                        Poll::Ready(()) => Step::Close(op),
+                    Linger::Until(sleep) => match sleep.take() {
+                        Some(sleep) => Step::Linger(op, sleep),
+                        // It is gone with a driver whose poll of it panicked.
+                        None => Step::Close(op),
                     },
                     Linger::Over => Step::Close(op),
                 }
